@@ -1,0 +1,59 @@
+"""A dataset: an uploaded file on its way to a panel, and the panel once it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from services.domain.job import DatasetId
+
+
+class DatasetStatus(StrEnum):
+    """How far an upload has come."""
+
+    DRAFT = "DRAFT"  # the raw file is stored; its columns have no confirmed roles yet
+    READY = "READY"  # the cleaned panel and its profile are stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """The record of one upload. The user's words are only in here, never in a path.
+
+    Attributes:
+        name: the file's name, the sample's title or the table's full name.
+        source: ``file``, ``sample`` or ``table``.
+        suffix: of the raw file, lower case with its dot.
+        size_bytes: of the raw file.
+        options_json: how the raw file is read (``training.tables.ReadOptions``), as last confirmed.
+        roles_json: the columns' roles (``ColumnRoles``), as last confirmed; empty before.
+        profile_json: of the kept panel (``training.quality.Profile``); empty while a draft.
+        draft_spec_json: the configuration being worked on; empty before.
+        row_count, series_count: of the kept panel.
+    """
+
+    dataset_id: DatasetId
+    owner: str
+    name: str
+    source: str
+    suffix: str
+    size_bytes: int
+    status: DatasetStatus
+    created_at: datetime
+    updated_at: datetime
+    options_json: str = ""
+    roles_json: str = ""
+    profile_json: str = ""
+    draft_spec_json: str = ""
+    row_count: int = 0
+    series_count: int = 0
+
+    @property
+    def raw_key(self) -> str:
+        """File-store key of the raw file."""
+        return f"datasets/{self.dataset_id}/raw{self.suffix}"
+
+    @property
+    def panel_key(self) -> str:
+        """File-store key of the cleaned panel."""
+        return f"datasets/{self.dataset_id}/panel.parquet"

@@ -1,0 +1,96 @@
+"""Errors of the app.
+
+ForecastAppError           everything we raise on purpose; the text is for the user
+├── NotFound               no such job, dataset or result, or not yours: both read the same
+├── NotAllowed             an admin's action asked for by someone else
+├── InvalidInput           a file or form that can't be used as it is
+├── LimitReached           too many active jobs
+├── IllegalTransition      the job is not in a state that allows this
+├── StaleJob               somebody else changed the job first: read it again
+└── Unavailable            something we depend on does not answer
+    ├── StoreUnavailable
+    ├── ExecutorUnavailable
+    └── TrackingUnavailable
+"""
+
+from __future__ import annotations
+
+
+class ForecastAppError(Exception):
+    """Everything the app raises on purpose. ``str(error)`` is written for the user."""
+
+    remedy: str = ""
+
+
+class NotFound(ForecastAppError):
+    """No such thing, or it belongs to someone else: the two must not be told apart."""
+
+    def __init__(self, noun: str, identifier: str) -> None:
+        self.noun = noun
+        self.identifier = identifier
+        super().__init__(f"There is no {noun} {identifier!r}, or it is not yours.")
+
+
+class NotAllowed(ForecastAppError):
+    """An action that needs another role."""
+
+    def __init__(self, action: str, needs: str) -> None:
+        self.action = action
+        self.needs = needs
+        super().__init__(f"Only {needs} can {action}.")
+
+
+class InvalidInput(ForecastAppError):
+    """Input that can't be used as it is; says what, where and what to do."""
+
+    def __init__(self, message: str, *, remedy: str = "", field: str | None = None) -> None:
+        self.message = message
+        self.remedy = remedy
+        self.field = field
+        super().__init__(f"{message} {remedy}".strip())
+
+
+class LimitReached(ForecastAppError):
+    """More jobs at once than the settings allow."""
+
+    def __init__(self, *, scope: str, limit: int) -> None:
+        self.scope = scope
+        self.limit = limit
+        super().__init__(
+            f"{scope} already has {limit} active jobs, which is the limit. Wait for one to end, or cancel one."
+        )
+
+
+class IllegalTransition(ForecastAppError):
+    """The job's status does not allow what was asked."""
+
+    def __init__(self, *, job_id: str, status: str, action: str) -> None:
+        self.job_id = job_id
+        self.status = status
+        self.action = action
+        super().__init__(f"This job is {status.lower()}; it can't {action} now.")
+
+
+class StaleJob(ForecastAppError):
+    """The row's version is not the one that was read."""
+
+    def __init__(self, *, job_id: str, version: int) -> None:
+        self.job_id = job_id
+        self.version = version
+        super().__init__("This job has just been changed elsewhere. Look at it again, then repeat what you did.")
+
+
+class Unavailable(ForecastAppError):
+    """Something the app depends on does not answer; trying again later may help."""
+
+
+class StoreUnavailable(Unavailable):
+    """The job store does not answer."""
+
+
+class ExecutorUnavailable(Unavailable):
+    """The place where training runs does not answer."""
+
+
+class TrackingUnavailable(Unavailable):
+    """MLflow does not answer."""

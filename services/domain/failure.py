@@ -1,0 +1,52 @@
+"""Why an attempt ended badly, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Cause(StrEnum):
+    """What ended an attempt."""
+
+    TRANSIENT = "transient"  # a network fault or a busy service: passes by itself
+    LOST = "lost"  # the machine or process vanished without a word
+    OUT_OF_MEMORY = "out_of_memory"  # killed for want of memory
+    TIME_LIMIT = "time_limit"  # ran longer than allowed
+    DATA = "data"  # the file is at fault
+    CONFIG = "config"  # the configuration is at fault
+    MODEL = "model"  # no model produced a forecast
+    PERMANENT = "permanent"  # permission, quota: someone must change something first
+    INTERNAL = "internal"  # a defect of ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When a failed attempt is followed by another without anybody asking.
+
+    Attributes:
+        max_retries: automatic attempts after the first.
+        delay: before the first retry; doubles with each further one.
+        jitter: largest share of the delay added at random, so that jobs failing together part again.
+    """
+
+    max_retries: int = 3
+    delay: timedelta = timedelta(seconds=30)
+    jitter: float = 0.2
+
+    RETRIED: ClassVar[frozenset[Cause]] = frozenset({Cause.TRANSIENT, Cause.LOST})
+
+    def wait(self, cause: Cause, retries_so_far: int, random: float) -> timedelta | None:
+        """How long to wait before trying again; ``None`` when there is no further try.
+
+        Args:
+            cause: why the attempt ended.
+            retries_so_far: automatic attempts already made.
+            random: uniform in [0, 1), the caller's.
+        """
+        if cause not in self.RETRIED or retries_so_far >= self.max_retries:
+            return None
+        factor: float = 2**retries_so_far * (1 + self.jitter * random)
+        return self.delay * factor

@@ -1,0 +1,311 @@
+"""What the services need from the outside, as protocols whose docstrings are contracts.
+
+One contract suite per port (``tests/contract``) holds every adapter to them. Adapters translate their
+technology's errors into ``Unavailable`` ones with ``raise … from``; nothing else escapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import pandas as pd
+
+from services.domain.dataset import Dataset
+from services.domain.failure import Cause
+from services.domain.job import DatasetId, Job, JobEvent, JobId, JobStatus, MlflowRunId, Outcome, Progress, RunId
+
+
+class Clock(Protocol):
+    """The time of day, so that tests can set it."""
+
+    def now(self) -> datetime:
+        """The current time, aware UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs a list holds; empty collections mean no restriction.
+
+    Attributes:
+        owner: only this user's; ``None`` for everybody's.
+        text: part of the job's or the dataset's name, any case.
+    """
+
+    owner: str | None = None
+    statuses: frozenset[JobStatus] = frozenset()
+    dataset_id: DatasetId | None = None
+    text: str = ""
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """One page of a list, newest first.
+
+    Attributes:
+        total: jobs that the filter matches, on all pages.
+    """
+
+    jobs: tuple[Job, ...]
+    total: int
+
+
+class JobStore(Protocol):
+    """Jobs and their events, durable. Safe under threads and several processes."""
+
+    def add(self, job: Job, event: JobEvent) -> Job:
+        """Keep a new job (version 0) and its first event, both or neither.
+
+        Where the owner already has a job with the same non-empty ``request_id``, nothing is written and that
+        job is returned.
+        """
+        ...
+
+    def save(self, job: Job, events: Sequence[JobEvent] = ()) -> Job:
+        """Write a changed job over the version it was read at, and append events, all or nothing.
+
+        Returns the job with its new version.
+
+        Raises:
+            StaleJob: the row has another version, or is gone; nothing was written.
+        """
+        ...
+
+    def get(self, job_id: JobId) -> Job | None:
+        """The job, or ``None``."""
+        ...
+
+    def find(self, where: JobFilter, *, limit: int = 50, offset: int = 0) -> JobPage:
+        """Jobs by filter, newest first, ties broken by id."""
+        ...
+
+    def counts(self, owner: str | None = None) -> Mapping[JobStatus, int]:
+        """How many jobs have each status; every status is a key."""
+        ...
+
+    def active(self) -> tuple[Job, ...]:
+        """Every job that is SUBMITTING, RUNNING or CANCELLING, oldest first, in one statement."""
+        ...
+
+    def events(self, job_id: JobId) -> tuple[JobEvent, ...]:
+        """A job's events in the order they were written; also of a deleted job."""
+        ...
+
+    def delete(self, job: Job, event: JobEvent) -> None:
+        """Remove the job at the version it was read; its events stay, with this one appended.
+
+        Raises:
+            StaleJob: the row has another version, or is gone.
+        """
+        ...
+
+
+class DatasetStore(Protocol):
+    """Records of uploaded datasets, drafts included. Safe under threads and several processes."""
+
+    def put(self, dataset: Dataset) -> None:
+        """Insert, or replace the record with the same id."""
+        ...
+
+    def get(self, dataset_id: DatasetId) -> Dataset | None:
+        """The record, or ``None``."""
+        ...
+
+    def list(self, owner: str, *, limit: int = 50) -> tuple[Dataset, ...]:
+        """The owner's records, newest first."""
+        ...
+
+    def delete(self, dataset_id: DatasetId) -> None:
+        """Remove the record; nothing happens when there is none."""
+        ...
+
+
+class FileStore(Protocol):
+    """Files by key; keys are ours (ids and fixed names), never a user's words."""
+
+    def write(self, key: str, source: BinaryIO) -> int:
+        """Store a stream whole or not at all, replacing what was there; returns its size in bytes."""
+        ...
+
+    def local_path(self, key: str) -> Path:
+        """A path on this machine where the file can be read; remote stores download and cache it.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        ...
+
+    def uri(self, key: str) -> str:
+        """How a training run reaches the file: a path on its machine."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether the file is there."""
+        ...
+
+    def delete_all(self, prefix: str) -> None:
+        """Remove every file whose key starts with ``prefix/``; nothing happens when there are none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What an executor needs to run a job once.
+
+    Attributes:
+        token: one token, one run, however often it is submitted (at most 64 characters).
+        panel_uri, spec_uri, checkpoint_uri: where the run reads and keeps its files.
+        timeout_s: the run is ended after this long.
+    """
+
+    token: str
+    job_id: JobId
+    owner: str
+    job_name: str
+    panel_uri: str
+    spec_uri: str
+    checkpoint_uri: str
+    mlflow_run_id: MlflowRunId
+    timeout_s: int
+
+
+class RunState(StrEnum):
+    """What an executor can say of a run."""
+
+    QUEUED = "queued"  # accepted, waiting for a place
+    STARTING = "starting"  # a machine or process is being made ready
+    RUNNING = "running"  # our code computes
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"  # the executor has never heard of it, or has forgotten it
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the run is alive any more."""
+        return self in {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.UNKNOWN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """A run as an executor sees it.
+
+    Attributes:
+        detail: for a person: "waiting for 2 runs before it", "process ended with signal 9".
+        cause: for FAILED, what the executor knows; the run's own typed error says more.
+        started_at: when computing began, aware UTC.
+        ended_at: when it ended, aware UTC.
+        page_url: the run's page elsewhere, if it has one.
+    """
+
+    run_id: RunId
+    state: RunState
+    detail: str = ""
+    cause: Cause | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    page_url: str = ""
+
+
+class Executor(Protocol):
+    """A place where training runs. Runs go on without us and are found again by their token."""
+
+    def submit(self, submission: Submission) -> RunId:
+        """Start a run, or return the one that this token already made, even from a crashed app.
+
+        Raises:
+            ExecutorUnavailable: it is unknown whether a run exists; ask again with the same token.
+        """
+        ...
+
+    def observe(self, run_ids: Collection[RunId]) -> Mapping[RunId, Observation]:
+        """What is true of each run now; every id asked for is a key."""
+        ...
+
+    def cancel(self, run_id: RunId) -> None:
+        """Ask the run and everything it started to end; returns at once. Idempotent, harmless after the end."""
+        ...
+
+    def log_tail(self, run_id: RunId, *, n_lines: int = 200) -> str:
+        """The newest lines the run printed; empty before it printed any."""
+        ...
+
+    def forget(self, run_id: RunId) -> None:
+        """Remove what is kept of an ended run; harmless when there is nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """What a training run wrote about itself in MLflow.
+
+    Attributes:
+        failure_json: a ``TrainingFailure`` as JSON; empty when it wrote none.
+        outcome: once it is known.
+    """
+
+    progress: Progress
+    failure_json: str = ""
+    outcome: Outcome | None = None
+
+
+class RunTracker(Protocol):
+    """The MLflow runs behind attempts: made by the app, written by training, read in bulk."""
+
+    def open_run(self, *, job_id: JobId, attempt: int, owner: str, name: str) -> MlflowRunId:
+        """Make the run of an attempt, or return the one already made for it.
+
+        Raises:
+            TrackingUnavailable: MLflow does not answer.
+        """
+        ...
+
+    def report(self, runs: Collection[MlflowRunId]) -> Mapping[MlflowRunId, RunReport]:
+        """What each run wrote so far, in one request; runs MLflow does not know are left out.
+
+        Raises:
+            TrackingUnavailable: MLflow does not answer.
+        """
+        ...
+
+    def close_run(self, run_id: MlflowRunId, *, status: str) -> None:
+        """Mark a run that could not do so itself as FAILED or KILLED; harmless when it already ended."""
+        ...
+
+    def delete_run(self, run_id: MlflowRunId) -> None:
+        """Remove a run and hide its artifacts; harmless when there is none."""
+        ...
+
+
+class ResultStore(Protocol):
+    """Artifacts of finished runs. Finished runs do not change, so adapters may cache them."""
+
+    def frame(
+        self,
+        run_id: MlflowRunId,
+        artifact: str,
+        *,
+        unique_ids: Iterable[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame | None:
+        """A parquet artifact, or only the rows of some series; ``None`` when the run has no such artifact.
+
+        Raises:
+            TrackingUnavailable: MLflow does not answer.
+        """
+        ...
+
+    def document(self, run_id: MlflowRunId, artifact: str) -> object | None:
+        """A JSON artifact, parsed; ``None`` when the run has no such artifact."""
+        ...
+
+    def file(self, run_id: MlflowRunId, artifact: str) -> Path | None:
+        """An artifact as a file on this machine; ``None`` when the run has no such artifact."""
+        ...
