@@ -225,6 +225,14 @@ class Executor(Protocol):
         """
         ...
 
+    def find(self, token: str) -> RunId | None:
+        """The run that this token made, ended or not; ``None`` when it made none.
+
+        Raises:
+            ExecutorUnavailable: it can't be told now.
+        """
+        ...
+
     def observe(self, run_ids: Collection[RunId]) -> Mapping[RunId, Observation]:
         """What is true of each run now; every id asked for is a key."""
         ...

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
+
+from training.errors import FailureKind, TrainingFailure
 
 
 class Cause(StrEnum):
@@ -20,6 +22,36 @@ class Cause(StrEnum):
     MODEL = "model"  # no model produced a forecast
     PERMANENT = "permanent"  # permission, quota: someone must change something first
     INTERNAL = "internal"  # a defect of ours
+
+
+CAUSE_OF_KIND: Final = {
+    FailureKind.DATA: Cause.DATA,
+    FailureKind.CONFIG: Cause.CONFIG,
+    FailureKind.MODEL: Cause.MODEL,
+    FailureKind.TIME_LIMIT: Cause.TIME_LIMIT,
+    FailureKind.INTERNAL: Cause.INTERNAL,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an attempt ended, for the retry policy and for the user."""
+
+    cause: Cause
+    message: str
+
+
+def classify(written: TrainingFailure | None, seen: Cause | None, detail: str) -> Failure:
+    """The cause of a failed run. What training wrote about itself wins over what was seen from outside.
+
+    Args:
+        written: the run's typed error, when it lived to write one.
+        seen: what the executor made of the end.
+        detail: the executor's words.
+    """
+    if written is not None:
+        return Failure(cause=CAUSE_OF_KIND[written.kind], message=written.text)
+    return Failure(cause=seen or Cause.INTERNAL, message=detail or "The run failed without saying why; see its log.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

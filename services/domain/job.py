@@ -50,6 +50,11 @@ STARTABLE: Final = frozenset({_S.PENDING})
 RETRYABLE: Final = frozenset({_S.FAILED, _S.CANCELLED})
 DELETABLE: Final = frozenset(_S) - ACTIVE
 ENDED: Final = frozenset({_S.CANCELLED, _S.COMPLETED, _S.FAILED})
+_SUBMITTING: Final = frozenset({_S.SUBMITTING})
+_RUNNING: Final = frozenset({_S.RUNNING})
+_CANCELLING: Final = frozenset({_S.CANCELLING})
+_WITH_A_RUN: Final = _RUNNING | _CANCELLING
+_SENDING: Final = "Sending to the queue"
 
 
 class EventKind(StrEnum):
@@ -216,6 +221,14 @@ class Job:
         """When the latest attempt ended; ``None`` while it has not."""
         return self.attempt.ended_at if self.attempt else None
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether the latest attempt waits for nothing but to be submitted."""
+        return self.status is JobStatus.SUBMITTING and (self.next_attempt_at is None or self.next_attempt_at <= now)
+
+    def _require(self, statuses: frozenset[JobStatus], action: str) -> None:
+        if self.status not in statuses:
+            raise IllegalTransition(job_id=self.job_id, status=self.status, action=action)
+
     def _to(self, status: JobStatus, action: str, now: datetime, **changes: object) -> Job:
         if status not in TRANSITIONS[self.status]:
             raise IllegalTransition(job_id=self.job_id, status=self.status, action=action)
@@ -232,29 +245,41 @@ class Job:
 
     def start(self, now: datetime) -> Job:
         """PENDING -> SUBMITTING with a first attempt."""
-        if self.status is not JobStatus.PENDING:
-            raise IllegalTransition(job_id=self.job_id, status=self.status, action="be started")
+        self._require(STARTABLE, "be started")
         return self._to(
             JobStatus.SUBMITTING, "be started", now,
-            attempts=self._new_attempt(now, is_automatic=False), step="Sending to the queue", observed_at=now,
+            attempts=self._new_attempt(now, is_automatic=False), step=_SENDING, observed_at=now,
         )  # fmt: skip
 
     def retry(self, now: datetime) -> Job:
         """FAILED or CANCELLED -> SUBMITTING with a new attempt; the retry budget starts again."""
-        if self.status not in RETRYABLE:
-            raise IllegalTransition(job_id=self.job_id, status=self.status, action="be retried")
+        self._require(RETRYABLE, "be retried")
         return self._to(
             JobStatus.SUBMITTING, "be retried", now,
             attempts=self._new_attempt(now, is_automatic=False), automatic_retries=0, next_attempt_at=None,
-            progress=Progress(), step="Sending to the queue", error="", observed_at=now,
+            progress=Progress(), step=_SENDING, error="", observed_at=now,
         )  # fmt: skip
 
     def with_mlflow_run(self, mlflow_run_id: MlflowRunId, now: datetime) -> Job:
         """Remember the MLflow run made for the latest attempt; still SUBMITTING."""
+        self._require(_SUBMITTING, "be sent")
         return self._to(JobStatus.SUBMITTING, "be sent", now, attempts=self._with_attempt(mlflow_run_id=mlflow_run_id))
+
+    def submission_failed(self, message: str, now: datetime, at: datetime) -> Job:
+        """SUBMITTING stays SUBMITTING: the same attempt is sent again with the same token, not before ``at``.
+
+        A run may exist all the same; the token makes sure that asking again finds it.
+        """
+        self._require(_SUBMITTING, "be sent")
+        return self._to(
+            JobStatus.SUBMITTING, "be sent", now,
+            automatic_retries=self.automatic_retries + 1, next_attempt_at=at,
+            step=f"Waiting to send it again: {message}", observed_at=now,
+        )  # fmt: skip
 
     def accepted(self, run_id: RunId, step: str, now: datetime) -> Job:
         """SUBMITTING -> RUNNING: the executor reports a run."""
+        self._require(_SUBMITTING, "run")
         return self._to(
             JobStatus.RUNNING, "run", now,
             attempts=self._with_attempt(run_id=run_id), step=step, next_attempt_at=None, observed_at=now,
@@ -262,17 +287,18 @@ class Job:
 
     def cancelling_with_run(self, run_id: RunId, now: datetime) -> Job:
         """A run turned up while cancelling (made before the cancel was known): remember it, to end it."""
+        self._require(_CANCELLING, "be cancelled")
         return replace(self, attempts=self._with_attempt(run_id=run_id), updated_at=now)
 
     def observed(self, *, progress: Progress, step: str, started_at: datetime | None, now: datetime) -> Job:
         """RUNNING or CANCELLING, seen alive; progress never falls within an attempt."""
-        percent = max(self.progress.percent, progress.percent)
+        self._require(_WITH_A_RUN, "be observed")
         attempts = self.attempts
-        if started_at is not None and self.attempts and self.attempts[-1].started_at is None:
+        if started_at is not None and self.attempts[-1].started_at is None:
             attempts = self._with_attempt(started_at=started_at)
         return replace(
             self,
-            progress=replace(progress, percent=percent),
+            progress=replace(progress, percent=max(self.progress.percent, progress.percent)),
             step=step,
             attempts=attempts,
             observed_at=now,
@@ -281,16 +307,18 @@ class Job:
 
     def request_cancel(self, now: datetime) -> Job:
         """PENDING -> CANCELLED at once; SUBMITTING, RUNNING -> CANCELLING."""
-        if self.status not in CANCELLABLE:
-            raise IllegalTransition(job_id=self.job_id, status=self.status, action="be cancelled")
+        self._require(CANCELLABLE, "be cancelled")
         if self.status is JobStatus.PENDING:
             return self._to(JobStatus.CANCELLED, "be cancelled", now, step="")
         return self._to(JobStatus.CANCELLING, "be cancelled", now, step="Stopping the run", next_attempt_at=None)
 
-    def cancelled(self, now: datetime, message: str = "") -> Job:
+    def cancelled(self, now: datetime, message: str = "", ended_at: datetime | None = None) -> Job:
         """CANCELLING -> CANCELLED: no run is alive."""
-        attempts = self._with_attempt(ended_at=now, message=message) if self.attempts else ()
-        return self._to(JobStatus.CANCELLED, "be cancelled", now, attempts=attempts, step="", observed_at=now)
+        self._require(_CANCELLING, "be cancelled")
+        return self._to(
+            JobStatus.CANCELLED, "be cancelled", now,
+            attempts=self._with_attempt(ended_at=ended_at or now, message=message), step="", observed_at=now,
+        )  # fmt: skip
 
     def completed(self, outcome: Outcome | None, now: datetime, ended_at: datetime | None = None) -> Job:
         """RUNNING or CANCELLING -> COMPLETED: finished first wins."""
@@ -308,9 +336,12 @@ class Job:
             step="", error=message, next_attempt_at=None, observed_at=now,
         )  # fmt: skip
 
-    def retry_by_itself(self, cause: Cause, message: str, now: datetime, at: datetime) -> Job:
-        """SUBMITTING or RUNNING -> SUBMITTING: a new attempt, not before ``at``."""
-        ended = replace(self, attempts=self._with_attempt(ended_at=now, cause=cause, message=message))
+    def retry_by_itself(
+        self, cause: Cause, message: str, now: datetime, at: datetime, ended_at: datetime | None = None
+    ) -> Job:
+        """RUNNING -> SUBMITTING: a new attempt, not before ``at``."""
+        self._require(_RUNNING, "be retried")
+        ended = replace(self, attempts=self._with_attempt(ended_at=ended_at or now, cause=cause, message=message))
         return ended._to(
             JobStatus.SUBMITTING, "be retried", now,
             attempts=ended._new_attempt(now, is_automatic=True), automatic_retries=self.automatic_retries + 1,
