@@ -1,0 +1,113 @@
+"""Stores that keep everything in this process: for tests, held to the same contract as the durable ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from services.domain.dataset import Dataset
+from services.domain.errors import StaleJob
+from services.domain.job import ACTIVE, DatasetId, Job, JobEvent, JobId, JobStatus
+from services.ports import JobFilter, JobPage
+
+
+class MemoryJobStore:
+    """``JobStore`` in a dictionary."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[JobId, Job] = {}
+        self._events: list[JobEvent] = []
+
+    def add(self, job: Job, event: JobEvent) -> Job:
+        with self._lock:
+            if job.request_id:
+                for known in self._jobs.values():
+                    if (known.owner, known.request_id) == (job.owner, job.request_id):
+                        return known
+            self._jobs[job.job_id] = job
+            self._events.append(event)
+        return job
+
+    def save(self, job: Job, events: Sequence[JobEvent] = ()) -> Job:
+        saved = replace(job, version=job.version + 1)
+        with self._lock:
+            self._guard(job)
+            self._jobs[job.job_id] = saved
+            self._events.extend(events)
+        return saved
+
+    def get(self, job_id: JobId) -> Job | None:
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def find(self, where: JobFilter, *, limit: int = 50, offset: int = 0) -> JobPage:
+        with self._lock:
+            found = [job for job in self._jobs.values() if _matches(job, where)]
+        found.sort(key=lambda job: job.job_id)
+        found.sort(key=lambda job: job.created_at, reverse=True)
+        return JobPage(jobs=tuple(found[offset : offset + limit]), total=len(found))
+
+    def counts(self, owner: str | None = None) -> Mapping[JobStatus, int]:
+        with self._lock:
+            statuses = [job.status for job in self._jobs.values() if owner is None or job.owner == owner]
+        return {status: statuses.count(status) for status in JobStatus}
+
+    def active(self) -> tuple[Job, ...]:
+        with self._lock:
+            found = [job for job in self._jobs.values() if job.status in ACTIVE]
+        return tuple(sorted(found, key=lambda job: (job.created_at, job.job_id)))
+
+    def events(self, job_id: JobId) -> tuple[JobEvent, ...]:
+        with self._lock:
+            return tuple(event for event in self._events if event.job_id == job_id)
+
+    def delete(self, job: Job, event: JobEvent) -> None:
+        with self._lock:
+            self._guard(job)
+            del self._jobs[job.job_id]
+            self._events.append(event)
+
+    def _guard(self, job: Job) -> None:
+        known = self._jobs.get(job.job_id)
+        if known is None or known.version != job.version:
+            raise StaleJob(job_id=job.job_id, version=job.version)
+
+
+class MemoryDatasetStore:
+    """``DatasetStore`` in a dictionary."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._datasets: dict[DatasetId, Dataset] = {}
+
+    def put(self, dataset: Dataset) -> None:
+        with self._lock:
+            self._datasets[dataset.dataset_id] = dataset
+
+    def get(self, dataset_id: DatasetId) -> Dataset | None:
+        with self._lock:
+            return self._datasets.get(dataset_id)
+
+    def list(self, owner: str, *, limit: int = 50) -> tuple[Dataset, ...]:
+        with self._lock:
+            found = [dataset for dataset in self._datasets.values() if dataset.owner == owner]
+        found.sort(key=lambda dataset: dataset.dataset_id)
+        found.sort(key=lambda dataset: dataset.created_at, reverse=True)
+        return tuple(found[:limit])
+
+    def delete(self, dataset_id: DatasetId) -> None:
+        with self._lock:
+            self._datasets.pop(dataset_id, None)
+
+
+def _matches(job: Job, where: JobFilter) -> bool:
+    return (
+        (where.owner is None or job.owner == where.owner)
+        and (not where.statuses or job.status in where.statuses)
+        and (where.dataset_id is None or job.dataset_id == where.dataset_id)
+        and where.text.casefold() in f"{job.name}\n{job.dataset_name}".casefold()
+        and (where.created_from is None or job.created_at >= where.created_from)
+        and (where.created_to is None or job.created_at < where.created_to)
+    )

@@ -1,0 +1,320 @@
+"""What people do with jobs. Every call says on whose behalf, and is authorised here whatever a page showed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from services.domain.access import User
+from services.domain.dataset import Dataset, DatasetStatus
+from services.domain.errors import ForecastAppError, IllegalTransition, InvalidInput, LimitReached, NotFound, StaleJob
+from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
+from services.ports import Clock, DatasetStore, Executor, FileStore, JobFilter, JobPage, JobStore, RunTracker
+from training.spec import ColumnRoles, ForecastSpec
+
+logger = logging.getLogger(__name__)
+
+MAX_NAME: Final = 200
+_RACES: Final = 10  # lost races in a row before the user is told; the app itself writes a job every few seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many jobs may be active at once. Two starts in the same instant can exceed them by one."""
+
+    per_user: int
+    overall: int
+
+
+def job_files(job_id: JobId) -> str:
+    """File-store prefix of everything a job keeps."""
+    return f"jobs/{job_id}"
+
+
+class JobService:
+    """Creating, starting, stopping and reading jobs. Another user's job reads as one that is not there.
+
+    Args:
+        wake: tells the reconciler that there is something to do.
+        new_id: makes the id of a new job.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        datasets: DatasetStore,
+        files: FileStore,
+        executor: Executor,
+        tracker: RunTracker,
+        clock: Clock,
+        limits: Limits,
+        wake: Callable[[], None],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._jobs = jobs
+        self._datasets = datasets
+        self._files = files
+        self._executor = executor
+        self._tracker = tracker
+        self._clock = clock
+        self._limits = limits
+        self._wake = wake
+        self._new_id = new_id
+
+    def create(
+        self, user: User, *, dataset_id: DatasetId, spec: ForecastSpec, name: str = "", request_id: str = ""
+    ) -> Job:
+        """A PENDING job; the same one again for the same non-empty ``request_id``.
+
+        Raises:
+            NotFound: no such dataset, or not the user's.
+            InvalidInput: the dataset is still a draft, or the spec is for other columns.
+        """
+        dataset = self._datasets.get(dataset_id)
+        if dataset is None or not user.may_touch(dataset.owner):
+            raise NotFound("dataset", dataset_id)
+        _require_fit(dataset, spec)
+        title = " ".join(name.split()) or f"{dataset.name}, next {spec.frequency.plural(spec.horizon)}"
+        if len(title) > MAX_NAME:
+            raise InvalidInput(
+                f"The name of the job has {len(title)} characters.",
+                remedy=f"Use at most {MAX_NAME}.",
+                field="name",
+            )
+        return self._add(user, dataset=dataset, spec=spec, name=title, request_id=request_id)
+
+    def clone(self, user: User, job_id: JobId) -> Job:
+        """A new PENDING job of the user's with the configuration of another.
+
+        Raises:
+            NotFound: the job or its dataset is gone, or not the user's.
+        """
+        job = self._authorised(user, job_id)
+        return self.create(
+            user,
+            dataset_id=job.dataset_id,
+            spec=ForecastSpec.from_json(job.spec_json),
+            name=f"{job.name[: MAX_NAME - 7]} (copy)",
+        )
+
+    def start(self, user: User, job_id: JobId) -> Job:
+        """Send a PENDING job off. Pressed again it changes nothing and returns the job.
+
+        Raises:
+            LimitReached: too many jobs are active.
+            IllegalTransition: the job ended badly or is being cancelled.
+        """
+
+        def change(job: Job) -> tuple[Job, JobEvent] | None:
+            if job.status in {JobStatus.SUBMITTING, JobStatus.RUNNING, JobStatus.COMPLETED}:
+                return None
+            started = job.start(self._clock.now())
+            self._require_room(job.owner)
+            return started, self._event(started, EventKind.START_REQUESTED, user)
+
+        return self._change(user, job_id, change)
+
+    def retry(self, user: User, job_id: JobId) -> Job:
+        """Send a FAILED or CANCELLED job off again; it goes on from its finished work units.
+
+        Pressed twice it makes one new attempt.
+
+        Raises:
+            LimitReached: too many jobs are active.
+            IllegalTransition: the job never ran, completed, or is being cancelled.
+        """
+
+        def change(job: Job) -> tuple[Job, JobEvent] | None:
+            if job.status in {JobStatus.SUBMITTING, JobStatus.RUNNING} and len(job.attempts) > 1:
+                return None
+            retried = job.retry(self._clock.now())
+            self._require_room(job.owner)
+            return retried, self._event(retried, EventKind.RETRIED, user)
+
+        return self._change(user, job_id, change)
+
+    def cancel(self, user: User, job_id: JobId, reason: str = "") -> Job:
+        """Ask a job to end: a PENDING one is CANCELLED at once, the others once their run is gone.
+
+        Raises:
+            IllegalTransition: the job has already ended.
+        """
+
+        def change(job: Job) -> tuple[Job, JobEvent] | None:
+            if job.status is JobStatus.CANCELLING:
+                return None
+            asked = job.request_cancel(self._clock.now())
+            kind = EventKind.CANCELLED if asked.status is JobStatus.CANCELLED else EventKind.CANCEL_REQUESTED
+            return asked, self._event(asked, kind, user, reason)
+
+        return self._change(user, job_id, change)
+
+    def delete(self, user: User, job_id: JobId, reason: str = "") -> None:
+        """Remove a job that is not active, then what its runs left behind; its audit trail stays.
+
+        Left-overs that can't be removed now are logged, not reported: the job is gone all the same.
+
+        Raises:
+            IllegalTransition: the job is active.
+        """
+        for _ in range(_RACES):
+            job = self._authorised(user, job_id)
+            if not job.can_delete:
+                raise IllegalTransition(job_id=job_id, status=job.status, action="be deleted")
+            try:
+                self._jobs.delete(job, self._event(job, EventKind.DELETED, user, reason))
+            except StaleJob:
+                continue
+            logger.info("Job %s deleted by %s", job_id, user.name)
+            self._clean_up(job)
+            return
+        raise StaleJob(job_id=job_id, version=job.version)
+
+    def get(self, user: User, job_id: JobId) -> Job:
+        """The job.
+
+        Raises:
+            NotFound: there is none, or it is not the user's.
+        """
+        return self._authorised(user, job_id)
+
+    def find(self, user: User, where: JobFilter | None = None, *, limit: int = 50, offset: int = 0) -> JobPage:
+        """Jobs by filter, newest first; of people who are no admins only their own."""
+        where = where or JobFilter()
+        if not user.is_admin:
+            where = replace(where, owner=user.name)
+        return self._jobs.find(where, limit=limit, offset=offset)
+
+    def counts(self, user: User, *, everyone: bool = False) -> Mapping[JobStatus, int]:
+        """How many of the user's jobs have each status; of everyone's for an admin who asks."""
+        if everyone:
+            user.require_admin("count everybody's jobs")
+        return self._jobs.counts(None if everyone else user.name)
+
+    def events(self, user: User, job_id: JobId) -> tuple[JobEvent, ...]:
+        """The job's timeline, oldest first."""
+        self._authorised(user, job_id)
+        return self._jobs.events(job_id)
+
+    def log_tail(self, user: User, job_id: JobId, n_lines: int = 200) -> str:
+        """The newest lines printed by the latest attempt that ran; empty before any did."""
+        job = self._authorised(user, job_id)
+        for attempt in reversed(job.attempts):
+            if attempt.run_id is not None:
+                return self._executor.log_tail(attempt.run_id, n_lines=n_lines)
+        return ""
+
+    def _authorised(self, user: User, job_id: JobId) -> Job:
+        job = self._jobs.get(job_id)
+        if job is None or not user.may_touch(job.owner):
+            raise NotFound("job", job_id)
+        return job
+
+    def _add(self, user: User, *, dataset: Dataset, spec: ForecastSpec, name: str, request_id: str) -> Job:
+        now = self._clock.now()
+        job = Job(
+            job_id=JobId(self._new_id()),
+            owner=user.name,
+            name=name,
+            dataset_id=dataset.dataset_id,
+            dataset_name=dataset.name,
+            spec_json=spec.model_copy(update={"dataset_id": dataset.dataset_id}).to_json(),
+            status=JobStatus.PENDING,
+            version=0,
+            created_at=now,
+            updated_at=now,
+            request_id=request_id,
+        )
+        added = self._jobs.add(job, self._event(job, EventKind.CREATED, user))
+        if added.job_id == job.job_id:
+            logger.info("Job %s created by %s", job.job_id, user.name)
+        return added
+
+    def _change(self, user: User, job_id: JobId, change: Callable[[Job], tuple[Job, JobEvent] | None]) -> Job:
+        """Apply a change over the newest version; a lost race is run again while the change stays legal.
+
+        ``change`` gives ``None`` where the job already is as asked for.
+        """
+        for _ in range(_RACES):
+            job = self._authorised(user, job_id)
+            changed = change(job)
+            if changed is None:
+                return job
+            try:
+                saved = self._jobs.save(changed[0], (changed[1],))
+            except StaleJob:
+                continue
+            logger.info("Job %s: %s by %s", job_id, changed[1].kind, user.name)
+            self._wake()
+            return saved
+        raise StaleJob(job_id=job_id, version=job.version)
+
+    def _require_room(self, owner: str) -> None:
+        for scope, whose, limit in (
+            (owner, owner, self._limits.per_user),
+            ("This installation", None, self._limits.overall),
+        ):
+            counts = self._jobs.counts(whose)
+            if sum(counts[status] for status in ACTIVE) >= limit:
+                raise LimitReached(scope=scope, limit=limit)
+
+    def _event(self, job: Job, kind: EventKind, user: User, detail: str = "") -> JobEvent:
+        return JobEvent(
+            job_id=job.job_id,
+            at=self._clock.now(),
+            kind=kind,
+            actor=user.name,
+            attempt=len(job.attempts),
+            detail=detail,
+        )
+
+    def _clean_up(self, job: Job) -> None:
+        steps: list[Callable[[], None]] = [partial(self._files.delete_all, job_files(job.job_id))]
+        for attempt in job.attempts:
+            if attempt.run_id is not None:
+                steps.append(partial(self._executor.forget, attempt.run_id))
+            if attempt.mlflow_run_id is not None:
+                steps.append(partial(self._tracker.delete_run, attempt.mlflow_run_id))
+        for step in steps:
+            try:
+                step()
+            except (ForecastAppError, OSError):
+                logger.warning("Something of the deleted job %s is left behind", job.job_id, exc_info=True)
+
+
+def _require_fit(dataset: Dataset, spec: ForecastSpec) -> None:
+    """Refuse a spec that can't run on the dataset, as far as that can be told without reading it."""
+    if dataset.status is not DatasetStatus.READY:
+        raise InvalidInput(
+            f"The dataset {dataset.name!r} is still a draft.", remedy="Finish it on the Upload screen first."
+        )
+    if not dataset.roles_json:
+        return
+    kept = ColumnRoles.model_validate_json(dataset.roles_json)
+    asked = spec.roles
+    for noun, has, wants in (
+        ("time column", (kept.time,), (asked.time,)),
+        ("target", (kept.target,), (asked.target,)),
+        ("series columns", kept.series, asked.series),
+    ):
+        if has != wants:
+            raise InvalidInput(
+                f"The configuration is for the {noun} {_listed(wants)}, but the dataset has {_listed(has)}.",
+                remedy="Choose the dataset it was made for, or configure anew.",
+                field="roles",
+            )
+    unknown = {c.name for c in asked.covariates} - {c.name for c in kept.covariates}
+    if unknown:
+        raise InvalidInput(
+            f"The dataset was kept without the covariates {_listed(tuple(sorted(unknown)))}.",
+            remedy="Keep it again with them on the Upload screen, or leave them out.",
+            field="roles",
+        )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(repr(name) for name in names) or "none"

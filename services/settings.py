@@ -1,0 +1,240 @@
+"""Every environment variable the app reads, parsed once at start.
+
+What is unknown, malformed or contradictory is collected into one list, and the app does not start: a
+setting that is silently ignored is found out weeks later.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from services.domain.failure import RetryPolicy
+
+logger = logging.getLogger(__name__)
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+_SIMILAR: Final = 0.88  # JOB_POLL_INTERVAL is a typo of ours, JOB_NAME is somebody else's
+_OURS: Final = "FORECAST_"  # no other program's variables begin like this
+
+
+class StateStore(StrEnum):
+    """Where jobs are kept."""
+
+    SQLITE = "sqlite"
+    UNITY_CATALOG = "unity_catalog"
+
+
+class ComputeMode(StrEnum):
+    """What training runs on when it is delegated to Databricks."""
+
+    JOB_CLUSTER = "job_cluster"
+    SERVERLESS = "serverless"
+    DEDICATED = "dedicated"
+
+
+class SettingsError(Exception):
+    """The environment can't be used; ``problems`` holds one sentence for each thing to change."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"The app can't start, because of its environment variables:\n{lines}")
+
+
+def _names(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Seconds = Annotated[int, Field(ge=1, le=30 * 24 * 3600)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """The configuration of one app process. The name of a variable is that of the field in capitals."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    forecast_home: Path = Field(default=ROOT / ".finance_forecast", description="folder of everything kept locally")
+    sqlite_path: Path | None = Field(default=None, description="job store; state.db in FORECAST_HOME if not given")
+    state_store_type: StateStore = StateStore.SQLITE
+    enable_cluster_delegation: bool = False
+
+    mlflow_experiment_name: str | None = None
+    mlflow_experiment_id: str | None = None
+    max_upload_mb: Annotated[int, Field(ge=1, le=10_000)] = 200
+    max_concurrent_runs: Count = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
+
+    job_submit_timeout_seconds: Seconds = 60
+    job_execution_timeout_seconds: Seconds = 3600
+    job_poll_interval_seconds: Annotated[float, Field(ge=0.2, le=3600)] = 5
+    max_job_retries: Annotated[int, Field(ge=0, le=10)] = 3
+    retry_delay_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
+    max_active_jobs_per_user: Count = 10
+    max_active_jobs: Count = 50
+    admin_group: str | None = None
+    admin_users: Names = ()
+
+    # Read only when training is delegated to Databricks.
+    uc_catalog: str | None = None
+    uc_schema: str | None = None
+    databricks_warehouse_id: str | None = None
+    forecast_volume: str | None = None
+    compute_mode: ComputeMode = ComputeMode.JOB_CLUSTER
+    dedicated_cluster_id: str | None = None
+    dedicated_cluster_name: str | None = None
+    cluster_policy_id: str | None = None
+    instance_pool_id: str | None = None
+    cluster_instance_profile: str | None = None
+    default_cluster_node_type: str | None = None
+    default_cluster_min_workers: Annotated[int, Field(ge=0, le=1000)] = 1
+    default_cluster_max_workers: Annotated[int, Field(ge=0, le=1000)] = 4
+    cluster_spot_fallback: bool = True
+    cluster_auto_terminate_minutes: Annotated[int, Field(ge=10, le=10_000)] | None = None
+    training_entry_point: str | None = None
+
+    databricks_app_name: str | None = Field(default=None, description="set by Databricks Apps")
+
+    @property
+    def is_databricks_app(self) -> bool:
+        """Whether this process runs inside Databricks Apps, behind its proxy."""
+        return self.databricks_app_name is not None
+
+    @property
+    def state_db(self) -> Path:
+        """The SQLite file of jobs and datasets."""
+        return self.sqlite_path or self.forecast_home / "state.db"
+
+    @property
+    def files_dir(self) -> Path:
+        """Root of the local file store."""
+        return self.forecast_home / "files"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Where the local executor keeps its runs."""
+        return self.forecast_home / "runs"
+
+    @property
+    def mlflow_db(self) -> Path:
+        """The SQLite file of MLflow."""
+        return self.forecast_home / "mlflow.db"
+
+    @property
+    def mlflow_artifacts_dir(self) -> Path:
+        """Where MLflow keeps artifacts of experiments that the app creates."""
+        return self.forecast_home / "mlartifacts"
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """When failed attempts are repeated without anybody asking."""
+        return RetryPolicy(max_retries=self.max_job_retries, delay=timedelta(seconds=self.retry_delay_seconds))
+
+    @property
+    def execution_timeout(self) -> timedelta:
+        """The longest a run may take, whatever its spec says."""
+        return timedelta(seconds=self.job_execution_timeout_seconds)
+
+
+_FIELDS: Final = {name.upper(): name for name in Settings.model_fields}
+_DELEGATION_ONLY: Final = (
+    "UC_CATALOG", "UC_SCHEMA", "DATABRICKS_WAREHOUSE_ID", "FORECAST_VOLUME", "COMPUTE_MODE", "DEDICATED_CLUSTER_ID",
+    "DEDICATED_CLUSTER_NAME", "CLUSTER_POLICY_ID", "INSTANCE_POOL_ID", "CLUSTER_INSTANCE_PROFILE",
+    "DEFAULT_CLUSTER_NODE_TYPE", "DEFAULT_CLUSTER_MIN_WORKERS", "DEFAULT_CLUSTER_MAX_WORKERS",
+    "CLUSTER_SPOT_FALLBACK", "CLUSTER_AUTO_TERMINATE_MINUTES", "TRAINING_ENTRY_POINT",
+)  # fmt: skip
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings in an environment. An empty variable counts as one that is not set.
+
+    Raises:
+        SettingsError: with everything that is wrong, not only the first.
+    """
+    given = {name: value.strip() for name, value in environ.items() if value.strip()}
+    ours = {name: given[name] for name in _FIELDS if name in given}
+    in_app = "DATABRICKS_APP_NAME" in ours
+    ours.setdefault("ENABLE_CLUSTER_DELEGATION", "true" if in_app else "false")
+    problems = [*_typos(given), *_contradictions(ours)]
+    try:
+        settings = Settings.model_validate({_FIELDS[name]: value for name, value in ours.items()})
+    except ValidationError as exc:
+        raise SettingsError([*problems, *_malformed(exc)]) from exc
+    problems += _limits(settings, ours) + _not_in_this_version(settings)
+    if problems:
+        raise SettingsError(problems)
+    unused = [name for name in _DELEGATION_ONLY if name in ours]
+    if unused:
+        logger.warning("Not used while ENABLE_CLUSTER_DELEGATION is off: %s", ", ".join(unused))
+    return settings.model_copy(update={"forecast_home": settings.forecast_home.expanduser().absolute()})
+
+
+def _typos(given: Mapping[str, str]) -> list[str]:
+    problems = []
+    for name in sorted(given.keys() - _FIELDS.keys()):
+        similar = get_close_matches(name, _FIELDS, n=1, cutoff=_SIMILAR)
+        if similar:
+            problems.append(f"{name} is not a setting; did you mean {similar[0]}?")
+        elif name.startswith(_OURS):
+            known = ", ".join(known for known in _FIELDS if known.startswith(_OURS))
+            problems.append(f"{name} is not a setting; those that begin with {_OURS} are {known}.")
+    return problems
+
+
+def _contradictions(ours: Mapping[str, str]) -> list[str]:
+    pairs = (
+        ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"),
+        ("DEDICATED_CLUSTER_ID", "DEDICATED_CLUSTER_NAME"),
+    )
+    problems = [f"{a} and {b} are both set; keep one of them." for a, b in pairs if a in ours and b in ours]
+    if "CLUSTER_AUTO_TERMINATE_MINUTES" in ours and ours.get("COMPUTE_MODE") != ComputeMode.DEDICATED:
+        problems.append(
+            "CLUSTER_AUTO_TERMINATE_MINUTES needs COMPUTE_MODE=dedicated: other clusters end with their job."
+        )
+    return problems
+
+
+def _limits(settings: Settings, ours: Mapping[str, str]) -> list[str]:
+    problems = []
+    if settings.default_cluster_min_workers > settings.default_cluster_max_workers:
+        problems.append(
+            f"DEFAULT_CLUSTER_MIN_WORKERS ({settings.default_cluster_min_workers}) is above "
+            f"DEFAULT_CLUSTER_MAX_WORKERS ({settings.default_cluster_max_workers})."
+        )
+    if "MAX_ACTIVE_JOBS_PER_USER" in ours and settings.max_active_jobs_per_user > settings.max_active_jobs:
+        problems.append(
+            f"MAX_ACTIVE_JOBS_PER_USER ({settings.max_active_jobs_per_user}) is above MAX_ACTIVE_JOBS "
+            f"({settings.max_active_jobs}), so it could never be reached."
+        )
+    return problems
+
+
+def _not_in_this_version(settings: Settings) -> list[str]:
+    problems = []
+    if settings.enable_cluster_delegation:
+        problems.append(
+            "ENABLE_CLUSTER_DELEGATION is on"
+            + (" (the default inside Databricks Apps)" if settings.is_databricks_app else "")
+            + ", but this version trains on its own machine only; set ENABLE_CLUSTER_DELEGATION=false."
+        )
+    if settings.state_store_type is StateStore.UNITY_CATALOG:
+        problems.append(
+            "STATE_STORE_TYPE=unity_catalog is not in this version yet; leave it out, or set STATE_STORE_TYPE=sqlite."
+        )
+    return problems
+
+
+def _malformed(exc: ValidationError) -> list[str]:
+    return [
+        f"{str(error['loc'][0]).upper()}={error['input']!r}: {error['msg']}."
+        for error in exc.errors(include_url=False, include_context=False)
+    ]
