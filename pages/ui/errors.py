@@ -57,9 +57,10 @@ def explain(exc: Exception, where: str) -> str:
 
 
 def guarded(where: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a widget callback whose errors are shown at the top of the next run.
+    """Make a widget callback whose errors are shown at the top of the page, which then runs as a whole.
 
-    Callbacks run before the script, outside every boundary on the page.
+    Callbacks run before the script, outside every boundary on the page. One that belongs to a fragment would
+    otherwise rerun only that, and its message would be gone with the fragment's next refresh.
     """
 
     def decorate(callback: Callable[..., None]) -> Callable[..., None]:
@@ -69,6 +70,7 @@ def guarded(where: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
                 callback(*args, **kwargs)
             except Exception as exc:  # noqa: BLE001  # the page border, for callbacks
                 notify(explain(exc, where), kind="error")
+            st.rerun()
 
         return run
 

@@ -1,0 +1,257 @@
+"""One job: its state, what can be done with it, and how it came to be so."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import streamlit as st
+
+from pages.ui import links, spec_view
+from pages.ui.errors import error_boundary, guarded, notify
+from pages.ui.format import (
+    STATUS_COLORS,
+    STATUS_ICONS,
+    STATUS_TEXTS,
+    duration,
+    elapsed,
+    escape,
+    metric_text,
+    moment,
+    score,
+)
+from pages.ui.refresh import last_known, refresh_while
+from pages.ui.session import runtime, timezone
+from services.domain.access import User
+from services.domain.errors import NotFound
+from services.domain.job import Attempt, EventKind, Job, JobId, JobStatus
+from training.spec import ForecastSpec
+
+_CONFIRM: Final = "_confirm"  # (action, job id) while a confirmation is open
+_EVENTS: Final[dict[EventKind, tuple[str, str]]] = {
+    EventKind.CREATED: (":material/add_circle:", "Created"),
+    EventKind.START_REQUESTED: (":material/play_circle:", "Start asked for"),
+    EventKind.SUBMITTED: (":material/outbox:", "Sent"),
+    EventKind.STARTED: (":material/play_arrow:", "Started"),
+    EventKind.PROGRESS: (":material/trending_up:", "Progress"),
+    EventKind.RETRY_SCHEDULED: (":material/update:", "Retry scheduled"),
+    EventKind.RETRIED: (":material/replay:", "Retried"),
+    EventKind.CANCEL_REQUESTED: (":material/cancel:", "Cancel asked for"),
+    EventKind.CANCELLED: (":material/block:", "Cancelled"),
+    EventKind.COMPLETED: (":material/check_circle:", "Completed"),
+    EventKind.FAILED: (":material/error:", "Failed"),
+    EventKind.DELETED: (":material/delete:", "Deleted"),
+}
+_TABS: Final = ("Timeline", "Configuration", "Log")
+
+
+@st.fragment
+def job_detail(user: User, job_id: JobId) -> None:
+    """Everything about a job; refreshes by itself while the job is active."""
+    with error_boundary("the job"):
+        st.page_link(links.JOBS, label="All jobs", icon=":material/arrow_back:")
+        try:
+            job, updated_at, is_fresh = last_known(f"job_{job_id}", lambda: runtime().jobs.get(user, job_id))
+        except NotFound as exc:
+            st.error(f"{escape(str(exc))} It may have been deleted.", icon=":material/search_off:")
+            return
+        _header(job)
+        _actions(user, job)
+        timeline, configuration, log = st.tabs(_TABS, key="job_tabs", on_change="rerun")
+        if timeline.open:
+            with timeline:
+                _timeline(user, job)
+                _attempts(job)
+        if configuration.open:
+            with configuration:
+                _configuration(job)
+        if log.open:
+            with log:
+                _log(user, job)
+        refresh_while(job.is_active, key="job_refresh", updated_at=updated_at, is_fresh=is_fresh)
+
+
+def confirm(user: User) -> None:
+    """Open the confirmation that a button asked for.
+
+    Call it from the page itself: in a fragment, each refresh would open it anew.
+    """
+    match st.session_state.get(_CONFIRM):
+        case ("cancel", job_id):
+            _confirm_cancel(user, job_id)
+        case ("delete", job_id):
+            _confirm_delete(user, job_id)
+
+
+def _header(job: Job) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(escape(job.name), width="content")
+        st.badge(STATUS_TEXTS[job.status], icon=STATUS_ICONS[job.status], color=STATUS_COLORS[job.status])
+    zone, now = timezone(), runtime().clock.now()
+    facts = [f"Dataset: {escape(job.dataset_name)}", f"created {moment(job.created_at, zone, now=now)}"]
+    if job.started_at:
+        facts.append(f"started {moment(job.started_at, zone, now=now)}")
+        facts.append(f"{'running for' if job.is_active else 'took'} {duration(elapsed(job, now))}")
+    if len(job.attempts) > 1:
+        facts.append(f"attempt {len(job.attempts)}")
+    st.caption(" · ".join(facts))
+    match job.status:
+        case JobStatus.PENDING:
+            st.info("This job is ready. Look over its configuration below, then start it.", icon=":material/schedule:")
+        case JobStatus.SUBMITTING | JobStatus.RUNNING | JobStatus.CANCELLING:
+            percent = min(100, max(0, int(job.progress.percent)))
+            st.progress(percent, text=f"{percent} % · {escape(job.step) or 'Working'}")
+            if job.next_attempt_at and job.next_attempt_at > now:
+                st.caption(f"Tries again at {moment(job.next_attempt_at, zone, now=now)}")
+        case JobStatus.FAILED:
+            st.error(escape(job.error) or "The run failed without a reason; see the log.", icon=":material/error:")
+        case JobStatus.COMPLETED if job.outcome:
+            text = f"Best model: **{escape(job.outcome.best_model)}**"
+            if job.outcome.score is not None:
+                text += (
+                    f", {metric_text(job.outcome.metric)} {score(job.outcome.score, job.outcome.metric)} in backtest"
+                )
+            st.success(text, icon=":material/check_circle:")
+        case JobStatus.COMPLETED | JobStatus.CANCELLED:
+            pass
+
+
+def _actions(user: User, job: Job) -> None:
+    args = (user, job.job_id)
+    with st.container(horizontal=True):
+        st.button(
+            "Start training", key="job_start", icon=":material/play_arrow:", on_click=_start, args=args,
+            type="primary" if job.can_start else "secondary", disabled=not job.can_start,
+        )  # fmt: skip
+        if st.button(
+            "View results", key="job_results", icon=":material/monitoring:",
+            type="primary" if job.has_results else "secondary", disabled=not job.has_results,
+        ):  # fmt: skip
+            st.switch_page(links.RESULTS, query_params={"job": job.job_id})
+        st.button(
+            "Cancel", key="job_cancel", icon=":material/cancel:", disabled=not job.can_cancel,
+            on_click=_ask, args=("cancel", job.job_id),
+        )  # fmt: skip
+        st.button(
+            "Retry", key="job_retry", icon=":material/replay:", disabled=not job.can_retry, on_click=_retry, args=args,
+            help="Run the same configuration again, as a new attempt of this job.",
+        )  # fmt: skip
+        st.button(
+            "Clone", key="job_clone", icon=":material/content_copy:", on_click=_clone, args=args,
+            help="Make a new job with the same data and configuration, not started yet.",
+        )  # fmt: skip
+        st.button(
+            "Delete", key="job_delete", icon=":material/delete:", disabled=not job.can_delete,
+            on_click=_ask, args=("delete", job.job_id),
+        )  # fmt: skip
+
+
+def _timeline(user: User, job: Job) -> None:
+    zone, now = timezone(), runtime().clock.now()
+    for event in reversed(runtime().jobs.events(user, job.job_id)):
+        icon, text = _EVENTS[event.kind]
+        by = "" if event.actor == "system" else f" by {escape(event.actor)}"
+        detail = f" · {escape(event.detail)}" if event.detail else ""
+        st.markdown(f"{icon} **{text}**{by}{detail}  \n:small[:gray[{moment(event.at, zone, now=now)}]]")
+
+
+def _attempts(job: Job) -> None:
+    if len(job.attempts) < 2:
+        return
+    st.subheader("Attempts")
+    now = runtime().clock.now()
+    st.dataframe(
+        [_attempt_row(attempt, duration((attempt.ended_at or now) - attempt.submitted_at)) for attempt in job.attempts
+         if attempt.submitted_at],
+        hide_index=True, key="job_attempts", alt="Attempts at running this job",
+    )  # fmt: skip
+
+
+def _attempt_row(attempt: Attempt, took: str) -> dict[str, object]:
+    ended = attempt.cause.replace("_", " ") if attempt.cause else "ended" if attempt.ended_at else "going on"
+    return {
+        "Attempt": attempt.number,
+        "Started": "by itself" if attempt.is_automatic else "by a person",
+        "Took": took,
+        "End": ended,
+        "Message": attempt.message,
+    }
+
+
+def _configuration(job: Job) -> None:
+    spec = ForecastSpec.from_json(job.spec_json)
+    st.table(spec_view.rows(spec), border="horizontal", width="content")
+    st.download_button(
+        "Download configuration", spec.to_json(), file_name="forecast-spec.json", mime="application/json",
+        key="job_spec", icon=":material/download:", on_click="ignore",
+    )  # fmt: skip
+    with st.expander("As JSON", key="job_json"):
+        st.code(spec.to_json(), language="json")
+
+
+def _log(user: User, job: Job) -> None:
+    text = runtime().jobs.log_tail(user, job.job_id, n_lines=200)
+    if text:
+        st.code(text, language=None, height=420)
+    else:
+        st.caption("The run has printed nothing yet." if job.attempts else "The job has not been started.")
+
+
+def _ask(action: str, job_id: JobId) -> None:
+    st.session_state[_CONFIRM] = (action, job_id)
+    st.rerun()
+
+
+def _dismiss() -> None:
+    st.session_state.pop(_CONFIRM, None)
+
+
+@st.dialog("Cancel this job?", on_dismiss=_dismiss)
+def _confirm_cancel(user: User, job_id: JobId) -> None:
+    st.write("The run is stopped within seconds. What it has computed is kept; Retry starts it again.")
+    with st.container(horizontal=True):
+        st.button("Cancel the job", key="confirm_cancel", type="primary", on_click=_cancel, args=(user, job_id))
+        st.button("Keep it running", key="confirm_no", on_click=_dismiss_and_rerun)
+
+
+@st.dialog("Delete this job?", on_dismiss=_dismiss)
+def _confirm_delete(user: User, job_id: JobId) -> None:
+    st.write("Its forecasts, scores and log are removed for good. The dataset stays.")
+    with st.container(horizontal=True):
+        st.button("Delete the job", key="confirm_delete", type="primary", on_click=_delete, args=(user, job_id))
+        st.button("Keep it", key="confirm_no", on_click=_dismiss_and_rerun)
+
+
+def _dismiss_and_rerun() -> None:
+    _dismiss()
+    st.rerun()
+
+
+@guarded("start")
+def _start(user: User, job_id: JobId) -> None:
+    runtime().jobs.start(user, job_id)
+
+
+@guarded("retry")
+def _retry(user: User, job_id: JobId) -> None:
+    runtime().jobs.retry(user, job_id)
+
+
+@guarded("clone")
+def _clone(user: User, job_id: JobId) -> None:
+    copy = runtime().jobs.clone(user, job_id)
+    st.query_params["job"] = copy.job_id
+    notify("Cloned. This is the copy; start it when you are ready.")
+
+
+@guarded("cancel")
+def _cancel(user: User, job_id: JobId) -> None:
+    _dismiss()
+    runtime().jobs.cancel(user, job_id)
+
+
+@guarded("delete")
+def _delete(user: User, job_id: JobId) -> None:
+    _dismiss()
+    runtime().jobs.delete(user, job_id)
+    del st.query_params["job"]
+    notify("The job is deleted.")

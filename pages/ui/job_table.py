@@ -1,0 +1,85 @@
+"""The table of jobs that the Jobs, Home and Admin pages share; a click on a name opens the job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import pandas as pd
+import streamlit as st
+
+from pages.ui import links
+from pages.ui.format import STATUS_COLORS, STATUS_GLYPHS, STATUS_TEXTS, ago, duration, elapsed, metric_text, score
+from services.domain.job import Job, JobStatus
+
+_STATUS_OPTIONS: Final = [f"{STATUS_GLYPHS[s]} {STATUS_TEXTS[s]}" for s in JobStatus]
+
+
+def job_rows(jobs: Sequence[Job], now: datetime, *, with_owner: bool) -> pd.DataFrame:
+    """One row per job, as shown."""
+    rows = [
+        {
+            "Job": job.name,
+            "Status": [f"{STATUS_GLYPHS[job.status]} {STATUS_TEXTS[job.status]}"],
+            "Progress": job.progress.percent,
+            "Now": _now(job),
+            "Elapsed": duration(elapsed(job, now)),
+            "Best model": job.outcome.best_model if job.outcome else "",
+            "Error": f"{metric_text(job.outcome.metric)} {score(job.outcome.score, job.outcome.metric)}"
+            if job.outcome
+            else "",
+            "Dataset": job.dataset_name,
+            "Owner": job.owner,
+            "Created": ago(job.created_at, now),
+        }
+        for job in jobs
+    ]
+    columns = ["Job", "Status", "Progress", "Now", "Elapsed", "Best model", "Error", "Dataset", "Owner", "Created"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame if with_owner else frame.drop(columns="Owner")
+
+
+def job_table(
+    jobs: Sequence[Job], now: datetime, *, key: str, with_owner: bool = False, opens: str = links.JOBS
+) -> None:
+    """Show jobs; a click on a name opens that job.
+
+    Args:
+        jobs: in the order to show them.
+        now: aware UTC; elapsed times count up to it.
+        key: of the table, unique on the page.
+        with_owner: whether to say whose they are.
+        opens: the page a click goes to, which takes ``?job=``.
+    """
+    job_ids = [job.job_id for job in jobs]
+    opened = f"{key}_open"
+
+    def open_job() -> None:
+        click = st.session_state[opened]
+        st.switch_page(opens, query_params={"job": job_ids[click["row"]]})
+
+    st.dataframe(
+        job_rows(jobs, now, with_owner=with_owner),
+        hide_index=True,
+        key=key,
+        alt="Forecast jobs, newest first",
+        column_config={
+            "Job": st.column_config.ButtonColumn(
+                "Job", on_click=open_job, key=opened, type="tertiary", width="medium", pinned=True
+            ),
+            "Status": st.column_config.MultiselectColumn(
+                "Status", options=_STATUS_OPTIONS, color=[STATUS_COLORS[s] for s in JobStatus], width=130
+            ),
+            "Progress": st.column_config.ProgressColumn(
+                "Progress", min_value=0, max_value=100, format="%d %%", width=120
+            ),
+            "Now": st.column_config.TextColumn("What is going on", width="medium"),
+        },
+    )
+
+
+def _now(job: Job) -> str:
+    if job.status is JobStatus.PENDING:
+        return "Waiting for you to start it"
+    return job.error if job.status is JobStatus.FAILED else job.step

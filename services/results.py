@@ -1,0 +1,280 @@
+"""Results of a finished job, read from its run's artifacts only.
+
+``ResultService.open`` is the gate: it checks that the user may see the job and that the job has results.
+What it returns can read that run and nothing else, so a cache keyed by the run can't leak to others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from io import BytesIO
+from typing import Final
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.domain.access import User
+from services.domain.errors import ForecastAppError, IllegalTransition, InvalidInput, NotFound
+from services.domain.job import Job, JobId, MlflowRunId
+from services.jobs import JobService
+from services.ports import ResultStore
+from training import artifacts
+from training.panel import user_names
+from training.spec import ForecastSpec, ModelName
+
+EXCEL_ROWS: Final = 1_048_575  # of one sheet, without its header
+_KEYS: Final = [artifacts.ID, artifacts.MODEL]
+
+
+class ExportFormat(StrEnum):
+    """File types of a download; the value is the suffix."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    EXCEL = "xlsx"
+
+    @property
+    def media_type(self) -> str:
+        """The type to send it with."""
+        return {
+            ExportFormat.CSV: "text/csv",
+            ExportFormat.PARQUET: "application/vnd.apache.parquet",
+            ExportFormat.EXCEL: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        }[self]
+
+
+class ResultsMissing(ForecastAppError):
+    """A completed run without an artifact that every run writes."""
+
+    def __init__(self, artifact: str) -> None:
+        self.artifact = artifact
+        super().__init__(
+            f"The run of this job has no readable {artifact}: it was removed or damaged. Retry or clone the job."
+        )
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ModelEntry(_Read):
+    """One model over all series, in backtest.
+
+    Attributes:
+        score: by the leaderboard's metric; ``None`` when it could not be scored.
+        skill_vs_seasonal_naive: share by which its error is below seasonal naive's; negative when worse.
+        share_won: share of the series whose forecast is this model's.
+        coverage: level -> share of backtest rows inside that interval.
+        seconds: what fitting it took.
+    """
+
+    model: str
+    rank: int | None = None
+    score: float | None = None
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    skill_vs_seasonal_naive: float | None = None
+    share_won: float | None = None
+    coverage: dict[str, float | None] = Field(default_factory=dict)
+    n_series: int = 0
+    n_failed: int = 0
+    commonest_reason: str | None = None
+    seconds: float | None = None
+
+
+class Leaderboard(_Read):
+    """Every model of a run, best first."""
+
+    metric: str
+    selection: str
+    winner: str | None = None
+    models: tuple[ModelEntry, ...] = ()
+
+    @property
+    def best(self) -> ModelEntry | None:
+        """The winner's entry."""
+        return next((entry for entry in self.models if entry.model == self.winner), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResults:
+    """Read access to the artifacts of one finished run. Frames have the artifacts' columns.
+
+    A ``unique_id`` that the run does not have gives an empty frame.
+    """
+
+    job: Job
+    spec: ForecastSpec
+    run_id: MlflowRunId
+    store: ResultStore
+
+    def leaderboard(self) -> Leaderboard:
+        """Models over all series, best first."""
+        document = self.store.document(self.run_id, artifacts.LEADERBOARD)
+        try:
+            return Leaderboard.model_validate(document)
+        except ValidationError as exc:
+            raise ResultsMissing(artifacts.LEADERBOARD) from exc
+
+    def scores(self, unique_id: str | None = None) -> pd.DataFrame:
+        """One row per series and model, failed ones with their reason; of one series, or of all."""
+        return self._frame(artifacts.SCORES, unique_id)
+
+    def series(self) -> pd.DataFrame:
+        """One row per series, the worst first: those without a forecast, then by falling error.
+
+        Columns: ``unique_id``, ``model`` (the selected one; empty when none), ``score`` (by the spec's metric),
+        ``skill`` (share by which that is below seasonal naive's), every other metric and coverage of the
+        scores, ``reason`` and ``fallback``.
+        """
+        return _series_table(self.scores(), str(self.spec.metric))
+
+    def history(self, unique_id: str) -> pd.DataFrame:
+        """The prepared history of a series: ``ds``, ``y`` and covariates."""
+        return self._frame(artifacts.HISTORY, unique_id)
+
+    def forecast(self, unique_id: str) -> pd.DataFrame:
+        """Forecasts of a series, one row per timestamp and model."""
+        return self._frame(artifacts.FORECAST, unique_id)
+
+    def backtest(self, unique_id: str) -> pd.DataFrame:
+        """Backtest forecasts of a series beside what happened, per cutoff and model."""
+        return self._frame(artifacts.BACKTEST, unique_id)
+
+    def importance(self) -> pd.DataFrame | None:
+        """Feature importances, where a model has them."""
+        return self.store.frame(self.run_id, artifacts.IMPORTANCE)
+
+    def components(self, unique_id: str) -> pd.DataFrame | None:
+        """What the forecasts of a series are the sum of, for models that have components."""
+        return self.store.frame(self.run_id, artifacts.COMPONENTS, unique_ids=[unique_id])
+
+    def profile(self) -> dict[str, object]:
+        """What was found in the data (``profile``) and what was done to it (``changes``)."""
+        document = self.store.document(self.run_id, artifacts.PROFILE)
+        return document if isinstance(document, dict) else {}
+
+    def environment(self) -> dict[str, object]:
+        """Package versions, hash of the input, seed."""
+        document = self.store.document(self.run_id, artifacts.ENVIRONMENT)
+        return document if isinstance(document, dict) else {}
+
+    def export(self, *, all_models: bool = False) -> pd.DataFrame:
+        """Forecasts of every series under the user's column names, sorted by series and time.
+
+        Args:
+            all_models: every model's forecast instead of the selected one of each series.
+        """
+        forecast = self._frame(artifacts.FORECAST)
+        if not all_models:
+            scores = self._frame(artifacts.SCORES)
+            selected = scores.loc[scores[artifacts.SELECTED].astype(bool), _KEYS]
+            forecast = forecast.merge(selected, on=_KEYS, how="inner")
+        return self.in_user_words(forecast)
+
+    def export_file(self, file_format: ExportFormat, *, all_models: bool = False) -> bytes:
+        """``export`` as a file.
+
+        Raises:
+            InvalidInput: more rows than an Excel sheet holds.
+        """
+        return write_table(self.export(all_models=all_models), file_format)
+
+    def _frame(self, artifact: str, unique_id: str | None = None) -> pd.DataFrame:
+        chosen = None if unique_id is None else [unique_id]
+        frame = self.store.frame(self.run_id, artifact, unique_ids=chosen)
+        if frame is None:
+            raise ResultsMissing(artifact)
+        return frame
+
+    def in_user_words(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Forecast rows under the user's column names: series, time, then model, forecast and intervals."""
+        roles = self.spec.roles
+        theirs = {roles.time, roles.target, *roles.series}
+        # Their column may be called "model" too; then ours steps aside.
+        ours = {name: name for name in frame.columns if name not in {artifacts.ID, artifacts.TIME, artifacts.TARGET}}
+        if artifacts.MEAN in ours:
+            ours[artifacts.MEAN] = "forecast"
+        ours = {name: f"forecast {new}" if new in theirs else new for name, new in ours.items()}
+        kept = [artifacts.ID, artifacts.TIME]
+        named = user_names(frame[kept], roles)
+        values = frame[list(ours)].rename(columns=ours)
+        order = [*roles.series, roles.time] if roles.series else [roles.time]
+        named = named[[name for name in order if name in named.columns]]
+        return pd.concat([named.reset_index(drop=True), values.reset_index(drop=True)], axis="columns")
+
+
+@dataclass(frozen=True, slots=True)
+class ResultService:
+    """Opens the results of jobs for those who may see them."""
+
+    jobs: JobService
+    results: ResultStore
+
+    def open(self, user: User, job_id: JobId) -> JobResults:
+        """The results of a completed job.
+
+        Raises:
+            NotFound: no such job, or not the user's.
+            IllegalTransition: the job has not completed.
+        """
+        job = self.jobs.get(user, job_id)
+        if not job.has_results:
+            raise IllegalTransition(job_id=job.job_id, status=job.status, action="show results")
+        if job.attempt is None or job.attempt.mlflow_run_id is None:
+            raise NotFound("result", job_id)
+        return JobResults(
+            job=job,
+            spec=ForecastSpec.from_json(job.spec_json),
+            run_id=job.attempt.mlflow_run_id,
+            store=self.results,
+        )
+
+
+def _series_table(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    selected = scores[scores[artifacts.SELECTED].astype(bool)].drop_duplicates(artifacts.ID)
+    table = pd.DataFrame({artifacts.ID: scores[artifacts.ID].unique()}).merge(selected, on=artifacts.ID, how="left")
+    failed = table[artifacts.MODEL].isna()
+    reasons = scores.groupby(artifacts.ID)[artifacts.REASON].agg(lambda texts: next((t for t in texts if t), ""))
+    table.loc[failed, artifacts.REASON] = table.loc[failed, artifacts.ID].map(reasons)
+    naive = scores.loc[scores[artifacts.MODEL] == ModelName.SEASONAL_NAIVE].set_index(artifacts.ID)[metric]
+    yardstick = table[artifacts.ID].map(naive)
+    table = table.drop(columns=artifacts.SELECTED).rename(columns={metric: "score"})
+    table["skill"] = (1 - table["score"] / yardstick).where(yardstick > 0)
+    text = [artifacts.MODEL, artifacts.REASON, artifacts.FALLBACK]
+    table[text] = table[text].astype(object).fillna("")
+    return table.sort_values("score", ascending=False, na_position="first", kind="stable", ignore_index=True)
+
+
+def error_by_step(backtest: pd.DataFrame) -> pd.DataFrame:
+    """Mean absolute error by model and how many periods ahead (``model``, ``step`` from 1, ``mae``)."""
+    rows = backtest.sort_values([artifacts.MODEL, artifacts.CUTOFF, artifacts.TIME])
+    step = rows.groupby([artifacts.ID, artifacts.MODEL, artifacts.CUTOFF], observed=True).cumcount() + 1
+    error = (rows[artifacts.TARGET] - rows[artifacts.MEAN]).abs()
+    table = pd.DataFrame({artifacts.MODEL: rows[artifacts.MODEL], "step": step, "mae": error}).dropna()
+    return table.groupby([artifacts.MODEL, "step"], observed=True, as_index=False)["mae"].mean()
+
+
+def write_table(table: pd.DataFrame, file_format: ExportFormat) -> bytes:
+    """A table as a file's bytes; text that looks like a formula stays text in Excel.
+
+    Raises:
+        InvalidInput: more rows than an Excel sheet holds.
+    """
+    target = BytesIO()
+    match file_format:
+        case ExportFormat.CSV:
+            # Excel opens a CSV as UTF-8 only when it starts with a byte order mark.
+            return table.to_csv(index=False).encode("utf-8-sig")
+        case ExportFormat.PARQUET:
+            table.to_parquet(target, index=False)
+        case ExportFormat.EXCEL:
+            if len(table) > EXCEL_ROWS:
+                raise InvalidInput(
+                    f"The table has {len(table):,} rows; an Excel sheet holds {EXCEL_ROWS:,}.",
+                    remedy="Download CSV or Parquet instead.",
+                )
+            options = {"strings_to_formulas": False, "strings_to_urls": False}
+            with pd.ExcelWriter(target, engine="xlsxwriter", engine_kwargs={"options": options}) as writer:
+                table.to_excel(writer, sheet_name="forecast", index=False)
+    return target.getvalue()
