@@ -177,7 +177,7 @@ def _numbers(column: pd.Series, rows: np.ndarray, role: str) -> np.ndarray:
         raise DataError(f"The {role} {name!r} holds dates, not numbers.", remedy=f"Choose another {role}.", column=name)
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        bad = np.isinf(values)
+        bad = np.isinf(values) & (role != "target")  # an infinite target is a finding of the quality report
     else:
         text = as_text(column)
         values, bad = read_numbers(text, NumberStyle())
