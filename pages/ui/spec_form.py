@@ -1,0 +1,149 @@
+"""The widgets of the Configure page. Their values live under their keys; ``spec_state`` reads them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import streamlit as st
+from holidays.registry import COUNTRIES
+
+from pages.ui.format import escape, metric_text
+from pages.ui.spec_state import covariate_key
+from pages.ui.spec_view import (
+    AGGREGATION_TEXTS,
+    COVARIATE_TEXTS,
+    DUPLICATE_TEXTS,
+    GAP_TEXTS,
+    INCOMPLETE_TEXTS,
+    PRESET_TEXTS,
+    SELECTION_TEXTS,
+)
+from training.frequency import OFFERED, Frequency
+from training.spec import (
+    MAX_HORIZON,
+    MAX_WINDOWS,
+    Aggregation,
+    ColumnRoles,
+    CovariateKind,
+    DuplicatePolicy,
+    GapPolicy,
+    IncompletePolicy,
+    Metric,
+    ModelName,
+    Preset,
+    Selection,
+)
+
+_COUNTRIES: Final = {entry[1]: name.replace("_", " ").title() for name, entry in COUNTRIES.items()}
+_COUNTRY_CODES: Final = sorted((code for code in _COUNTRIES if len(code) == 2), key=lambda code: _COUNTRIES[code])
+_LEVELS: Final = (50, 80, 90, 95, 99)
+MODEL_HELP: Final = {
+    ModelName.SEASONAL_NAIVE: "repeats the last season; always fitted, as the yardstick",
+    ModelName.XGBOOST: "boosted trees, one model over all series; quick, and good with many series",
+    ModelName.PROPHET: "trend, seasons and holidays of each series by itself; slow on many series",
+}
+
+
+def basics(frequency: Frequency, roles: ColumnRoles) -> None:
+    """What everybody decides: how far, by which models, with what else known."""
+    left, right = st.columns(2)
+    with left:
+        st.number_input(
+            f"Horizon ({frequency.noun}s ahead)", min_value=1, max_value=MAX_HORIZON, key="horizon",
+            help="How many periods after the last observation to forecast.",
+        )  # fmt: skip
+    with right:
+        aliases = list(dict.fromkeys((frequency.alias, *OFFERED)))
+        st.selectbox(
+            "Frequency", aliases, key="frequency", format_func=lambda alias: Frequency.parse(alias).label,
+            help="The calendar of the forecast. A coarser one than the data's adds the data up first.",
+        )  # fmt: skip
+    st.segmented_control(
+        "Preset", list(Preset), key="preset", format_func=PRESET_TEXTS.get, required=True,
+        help="How much computing to spend on accuracy. Balanced is right for most data.",
+    )  # fmt: skip
+    st.multiselect(
+        "Models", list(ModelName), key="models",
+        help="\n".join(f"- **{model}** {text}" for model, text in MODEL_HELP.items()),
+    )  # fmt: skip
+    _covariates(roles)
+    st.selectbox(
+        "Holidays", [None, *_COUNTRY_CODES], key="holidays_country",
+        format_func=lambda code: f"{_COUNTRIES[code]} ({code})" if code else "None",
+        help="Public holidays of a country become something the models can learn from. For daily or hourly data.",
+    )  # fmt: skip
+
+
+def _covariates(roles: ColumnRoles) -> None:
+    if not roles.covariates:
+        return
+    st.markdown("**Known in future?**", help=(
+        "**Known in future**: its values are in the data for the whole horizon, such as a calendar, prices or a plan. "
+        "**Past only**: known up to the last observation. **Fixed per series**: one value per series, such as a region."
+    ))  # fmt: skip
+    with st.grid("auto", min_column_width=220):
+        for position, covariate in enumerate(roles.covariates):
+            st.selectbox(
+                escape(covariate.name), [*CovariateKind, None], key=covariate_key(position),
+                format_func=lambda kind: COVARIATE_TEXTS[kind] if kind else "Leave out",
+                help="When its values are known.",
+            )  # fmt: skip
+
+
+def advanced(frequency: Frequency) -> None:
+    """The rest, with defaults that are right for most data."""
+    noun = frequency.noun
+    st.markdown("**Backtest**")
+    with st.grid(2):
+        st.number_input(
+            "Windows", min_value=1, max_value=MAX_WINDOWS, key="n_windows",
+            help="How many times the past is forecast as if it were the future. More is surer and slower.",
+        )  # fmt: skip
+        st.number_input(
+            f"Step between windows ({noun}s)", min_value=1, max_value=MAX_HORIZON, key="step_size",
+            placeholder="the horizon", help="Distance between two cutoffs. Empty: the horizon, so none overlap.",
+        )  # fmt: skip
+        st.selectbox(
+            "Rank models by", list(Metric), key="metric", format_func=metric_text,
+            help="WAPE: total error as a share of the total. MASE: error in units of the naive error. "
+            "RMSE punishes large misses. MAE: average miss. sMAPE: relative to actual and forecast.",
+        )  # fmt: skip
+        st.selectbox(
+            "Choose", list(Selection), key="selection", format_func=SELECTION_TEXTS.get,
+            help="Per series suits series that behave differently; one model for all is steadier on short histories.",
+        )  # fmt: skip
+    st.pills(
+        "Interval levels (%)", list(_LEVELS), selection_mode="multi", key="levels",
+        help="An 80 % interval is meant to hold the outcome four times out of five. Coverage is measured and shown.",
+    )  # fmt: skip
+    st.markdown("**Data**")
+    with st.grid(2):
+        st.selectbox(
+            "Missing timestamps", list(GapPolicy), key="gaps", format_func=GAP_TEXTS.get,
+            help="What stands in where a period is missing inside a series. Zero suits sales that did not happen.",
+        )  # fmt: skip
+        st.selectbox(
+            "Duplicates", list(DuplicatePolicy), key="duplicates", format_func=DUPLICATE_TEXTS.get,
+            help="What to do with several rows of one series and timestamp.",
+        )  # fmt: skip
+        st.selectbox(
+            "Incomplete last period", list(IncompletePolicy), key="incomplete_last", format_func=INCOMPLETE_TEXTS.get,
+            help=f"A {noun} that is not over yet looks like a drop. Leave it out unless you know it is complete.",
+        )  # fmt: skip
+        st.selectbox(
+            "Finer data", list(Aggregation), key="aggregation", format_func=AGGREGATION_TEXTS.get,
+            help="How observations become one when the data is finer than the forecast's frequency.",
+        )  # fmt: skip
+    st.toggle(
+        "Forecasts can't be negative", key="non_negative",
+        help="Cuts forecasts and intervals at zero. Leave it off for results, margins, balances and changes.",
+    )  # fmt: skip
+    st.markdown("**Run**")
+    with st.grid(2):
+        st.number_input(
+            "Seed", min_value=0, max_value=2**31 - 1, key="seed", help="The same seed gives the same numbers again."
+        )
+        st.number_input(
+            "Time limit (minutes)", min_value=1, max_value=24 * 60, key="time_limit_min", placeholder="none",
+            help="The run stops there and says so. Empty: only the installation's own limit holds.",
+        )  # fmt: skip
