@@ -1,0 +1,256 @@
+"""Training runs as processes of this machine, that outlive the app and are found again by their token."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from services.adapters.local.rundir import Begun, Exit, Order, Queue, RunDir, write_whole
+from services.domain.errors import ExecutorUnavailable
+from services.domain.failure import Cause
+from services.domain.job import RunId
+from services.ports import Observation, RunState, Submission
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+_SAME_START_S: Final = 5.0  # a process that began within this of the recorded moment is the one recorded
+_TAIL_BYTES: Final = 256 * 1024
+
+Command = Callable[[Submission], list[str]]
+
+
+def training_command(submission: Submission, *, tracking_uri: str) -> list[str]:
+    """The argument list that runs ``training/main.py`` for a job."""
+    return [
+        sys.executable, "-m", "training.main",
+        "--panel", submission.panel_uri,
+        "--spec", submission.spec_uri,
+        "--mlflow-run-id", submission.mlflow_run_id,
+        "--tracking-uri", tracking_uri,
+        "--checkpoints", submission.checkpoint_uri,
+    ]  # fmt: skip
+
+
+class LocalExecutor:
+    """``Executor`` over processes of this machine.
+
+    Args:
+        runs: folder of all runs; app processes that share it share the queue.
+        command: what to run for a submission.
+        places: how many runs compute at once.
+        start_timeout_s: how long a supervisor may take to come up.
+    """
+
+    def __init__(self, runs: Path, *, command: Command, places: int, start_timeout_s: float = 60.0) -> None:
+        self._runs = runs.absolute()
+        self._command = command
+        self._places = places
+        self._start_timeout_s = start_timeout_s
+        self._queue = Queue(self._runs)
+
+    def submit(self, submission: Submission) -> RunId:
+        run = RunDir.of(self._runs, submission.token)
+        with self._translated("start a run"), self._queue.locked():
+            self._queue.sweep()
+            if run.exists:
+                self._revive(run)
+            else:
+                self._accept(run, submission)
+        return RunId(submission.token)
+
+    def find(self, token: str) -> RunId | None:
+        with self._translated("look for a run"):
+            return RunId(token) if RunDir.of(self._runs, token).exists else None
+
+    def observe(self, run_ids: Collection[RunId]) -> Mapping[RunId, Observation]:
+        with self._translated("look at its runs"):
+            return {run_id: self._observe(run_id) for run_id in run_ids}
+
+    def cancel(self, run_id: RunId) -> None:
+        run = RunDir.of(self._runs, run_id)
+        with self._translated("cancel a run"):
+            if run.exists and run.exit() is None:
+                run.ask_to_cancel()
+
+    def log_tail(self, run_id: RunId, *, n_lines: int = 200) -> str:
+        log = RunDir.of(self._runs, run_id).log
+        with self._translated("read a log"):
+            if not log.exists():
+                return ""
+            with log.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _TAIL_BYTES))
+                lines = file.read().decode("utf-8", errors="replace").splitlines()
+        return "\n".join(lines[1 if size > _TAIL_BYTES else 0 :][-n_lines:])
+
+    def forget(self, run_id: RunId) -> None:
+        run = RunDir.of(self._runs, run_id)
+        with self._translated("remove a run"):
+            if run.exists and not run.is_supervised:
+                shutil.rmtree(run.path)
+
+    @contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, subprocess.SubprocessError) as exc:
+            raise ExecutorUnavailable(f"This machine could not {action}: {exc}.") from exc
+
+    def _accept(self, run: RunDir, submission: Submission) -> None:
+        for left_over in self._runs.glob(".new-*"):  # of a crash: they are made with the queue locked
+            shutil.rmtree(left_over)
+        order = Order(
+            command=self._command(submission),
+            working_dir=str(ROOT),
+            environment=self._environment(),
+            timeout_s=submission.timeout_s,
+            places=self._places,
+            ticket=self._queue.next_ticket(submission.token),
+            accepted_at=time.time(),
+        )
+        new = RunDir(Path(tempfile.mkdtemp(prefix=".new-", dir=self._runs)))
+        lock = new.take()
+        assert lock is not None, "nobody else knows this folder"
+        try:
+            write_whole(new.path / "order.json", asdict(order))
+            new.path.rename(run.path)
+            self._queue.enter(order.ticket)
+            self._supervise(run, lock)
+        finally:
+            os.close(lock)
+
+    def _revive(self, run: RunDir) -> None:
+        """Give a run its supervisor when the app crashed between accepting and starting it."""
+        lock = run.take()
+        if lock is None:
+            return
+        try:
+            if run.begun() is None and run.exit() is None:
+                self._queue.enter(run.order().ticket)
+                self._supervise(run, lock)
+        finally:
+            os.close(lock)
+
+    def _supervise(self, run: RunDir, lock: int) -> None:
+        """Start the supervisor, which inherits the lock, so that there is no moment in which nobody holds it."""
+        with (run.path / "supervisor.log").open("ab") as log:
+            subprocess.run(
+                [sys.executable, "-m", "services.adapters.local.supervise", str(run.path), str(lock)],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                timeout=self._start_timeout_s,
+                check=True,
+            )
+
+    def _environment(self) -> dict[str, str]:
+        threads = str(max(1, (os.cpu_count() or 1) // self._places))
+        return {
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "OMP_WAIT_POLICY": "PASSIVE",  # idle threads that spin cost runs beside them most of their speed
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+        }
+
+    def _observe(self, run_id: RunId) -> Observation:
+        run = RunDir.of(self._runs, run_id)
+        if not run.exists:
+            return Observation(run_id=run_id, state=RunState.UNKNOWN, detail="The run can't be found any more.")
+        end = run.exit()
+        if end is None and run.is_supervised:
+            return self._alive(run_id, run)
+        end = end or run.exit()  # it may have ended between the two looks
+        return _ended(run_id, end, run.order()) if end else _lost(run_id, run)
+
+    def _alive(self, run_id: RunId, run: RunDir) -> Observation:
+        begun = run.begun()
+        if begun is not None:
+            return Observation(run_id=run_id, state=RunState.RUNNING, started_at=_moment(begun.at))
+        order = run.order()
+        before = self._queue.ahead(order.ticket) - order.places + 1
+        if before <= 0:
+            return Observation(run_id=run_id, state=RunState.STARTING, detail="Starting the training process")
+        runs = "1 run" if before == 1 else f"{before} runs"
+        return Observation(run_id=run_id, state=RunState.QUEUED, detail=f"Waiting for {runs} before it")
+
+
+def _lost(run_id: RunId, run: RunDir) -> Observation:
+    """A run whose supervisor was killed; what it had started is ended, so that nothing computes unseen."""
+    begun = run.begun()
+    if begun is not None and begun.pid is not None:
+        _end_left_over(begun)
+    return Observation(
+        run_id=run_id,
+        state=RunState.FAILED,
+        cause=Cause.LOST,
+        detail="The run vanished: the machine was restarted, or its processes were killed.",
+        started_at=_moment(begun.at) if begun else None,
+    )
+
+
+def _end_left_over(begun: Begun) -> None:
+    assert begun.pid is not None
+    try:
+        began = psutil.Process(begun.pid).create_time()
+        if abs(began - begun.at) <= _SAME_START_S:
+            os.killpg(begun.pid, signal.SIGKILL)
+    except (psutil.NoSuchProcess, ProcessLookupError, PermissionError):
+        return  # it has ended, or the number belongs to somebody else's process by now
+
+
+def _ended(run_id: RunId, end: Exit, order: Order) -> Observation:
+    state, cause, detail = _judged(end, order)
+    return Observation(
+        run_id=run_id,
+        state=state,
+        cause=cause,
+        detail=detail,
+        started_at=_moment(end.began_at) if end.began_at is not None else None,
+        ended_at=_moment(end.at),
+    )
+
+
+def _judged(end: Exit, order: Order) -> tuple[RunState, Cause | None, str]:
+    if end.was_cancelled:
+        return RunState.CANCELLED, None, "Cancelled."
+    if end.was_timed_out:
+        minutes = order.timeout_s / 60
+        return RunState.FAILED, Cause.TIME_LIMIT, f"The run was ended after {minutes:g} minutes, its time limit."
+    if end.was_stopped:
+        return RunState.FAILED, Cause.LOST, "The run was stopped from outside, as when the machine shuts down."
+    if end.problem:
+        return RunState.FAILED, Cause.PERMANENT, f"Training could not be started: {end.problem}."
+    if end.code == 0:
+        return RunState.SUCCEEDED, None, ""
+    code = end.code if end.code is not None else 1
+    number = -code if code < 0 else code - 128 if code > 128 else 0
+    if end.was_out_of_memory:
+        return RunState.FAILED, Cause.OUT_OF_MEMORY, "The run was ended because the machine ran out of memory."
+    if number == signal.SIGKILL:
+        return RunState.FAILED, Cause.LOST, "Training was ended by signal 9, which is often for want of memory."
+    if number == signal.SIGTERM:
+        return RunState.FAILED, Cause.LOST, "Training was ended from outside by signal 15."
+    if number:
+        return RunState.FAILED, Cause.INTERNAL, f"Training crashed with signal {number}; its log may say more."
+    return RunState.FAILED, Cause.INTERNAL, f"Training ended with exit code {code}; its log says more."
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC)

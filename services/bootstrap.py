@@ -1,0 +1,166 @@
+"""Settings become a runtime: the one place that chooses adapters."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from services.adapters.files.local import LocalFileStore
+from services.adapters.local.executor import LocalExecutor, training_command
+from services.adapters.mlflow.connection import MlflowConnection
+from services.adapters.mlflow.results import MlflowResults
+from services.adapters.mlflow.tracker import MlflowTracker
+from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.datasets import SqliteDatasetStore
+from services.adapters.sqlite.jobs import SqliteJobStore
+from services.adapters.system import SystemClock
+from services.datasets import DatasetService
+from services.domain.errors import Unavailable
+from services.jobs import JobService, Limits
+from services.lifecycle import Lifecycle
+from services.ports import Clock
+from services.reconciler import Reconciler
+from services.results import ResultService
+from services.settings import Settings, read_settings
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_EXPERIMENT = "finance-forecast"
+
+
+def _nothing() -> None:
+    """What a runtime without slow parts opens and closes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """Everything a page or a route may use, for one app process.
+
+    Attributes:
+        warm_up: opens what is slow to open; run in a thread at start, so that the server answers at once.
+        is_warm: whether that is done.
+        close: gives back what the adapters hold.
+    """
+
+    settings: Settings
+    clock: Clock
+    jobs: JobService
+    datasets: DatasetService
+    results: ResultService
+    reconciler: Reconciler
+    warm_up: Callable[[], None] = _nothing
+    is_warm: Callable[[], bool] = lambda: True
+    close: Callable[[], None] = _nothing
+
+    def start(self) -> None:
+        """Begin to move jobs; returns at once."""
+        threading.Thread(target=self._open, name="warm-up", daemon=True).start()
+        self.reconciler.start()
+
+    def stop(self) -> None:
+        """Stop moving jobs and close what is open. Runs that compute go on without us."""
+        self.reconciler.stop()
+        self.close()
+
+    def _open(self) -> None:
+        try:
+            self.warm_up()
+        except Unavailable:
+            logger.warning("Not ready yet; the next use tries again", exc_info=True)
+
+
+def build_runtime(settings: Settings | None = None) -> Runtime:
+    """A runtime by the environment, or by the settings given.
+
+    Raises:
+        SettingsError: the environment can't be used.
+        StoreUnavailable: the job store can't be opened.
+    """
+    settings = settings or read_settings(os.environ)
+    clock = SystemClock()
+    database = Database(settings.state_db)
+    jobs, datasets = SqliteJobStore(database), SqliteDatasetStore(database)
+    files = LocalFileStore(settings.files_dir)
+    mlflow = MlflowConnection(
+        settings.mlflow_db,
+        settings.mlflow_artifacts_dir,
+        experiment_name=settings.mlflow_experiment_name or DEFAULT_EXPERIMENT,
+        experiment_id=settings.mlflow_experiment_id,
+    )
+    tracker = MlflowTracker(mlflow)
+    executor = LocalExecutor(
+        settings.runs_dir,
+        command=partial(training_command, tracking_uri=mlflow.tracking_uri),
+        places=settings.max_concurrent_runs,
+        start_timeout_s=settings.job_submit_timeout_seconds,
+    )
+    lifecycle = Lifecycle(
+        jobs=jobs,
+        datasets=datasets,
+        files=files,
+        executor=executor,
+        tracker=tracker,
+        clock=clock,
+        policy=settings.retry_policy,
+        execution_timeout=settings.execution_timeout,
+        random_share=random.random,
+    )
+    reconciler = Reconciler(
+        jobs=jobs,
+        executor=executor,
+        tracker=tracker,
+        lifecycle=lifecycle,
+        clock=clock,
+        poll_s=settings.job_poll_interval_seconds,
+    )
+    new_id = partial(secrets.token_hex, 8)
+    job_service = JobService(
+        jobs=jobs,
+        datasets=datasets,
+        files=files,
+        executor=executor,
+        tracker=tracker,
+        clock=clock,
+        limits=Limits(per_user=settings.max_active_jobs_per_user, overall=settings.max_active_jobs),
+        wake=reconciler.wake,
+        new_id=new_id,
+    )
+    return Runtime(
+        settings=settings,
+        clock=clock,
+        jobs=job_service,
+        datasets=DatasetService(
+            files=files, records=datasets, clock=clock, max_upload_mb=settings.max_upload_mb, new_id=new_id
+        ),
+        results=ResultService(jobs=job_service, results=MlflowResults(mlflow)),
+        reconciler=reconciler,
+        warm_up=mlflow.open,
+        is_warm=lambda: mlflow.is_ready,
+        close=database.close,
+    )
+
+
+_installed: list[Runtime] = []
+
+
+def install(runtime: Runtime) -> Runtime:
+    """Make a runtime the one of this process; a later one takes its place."""
+    _installed[:] = [runtime]
+    return runtime
+
+
+def current() -> Runtime:
+    """The runtime of this process.
+
+    Raises:
+        RuntimeError: the server's lifespan has not run, as under ``streamlit run pages/…``.
+    """
+    if not _installed:
+        raise RuntimeError("There is no runtime: start the app with `streamlit run app.py`.")
+    return _installed[0]
