@@ -189,19 +189,7 @@ class JobResults:
 
     def in_user_words(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Forecast rows under the user's column names: series, time, then model, forecast and intervals."""
-        roles = self.spec.roles
-        theirs = {roles.time, roles.target, *roles.series}
-        # Their column may be called "model" too; then ours steps aside.
-        ours = {name: name for name in frame.columns if name not in {artifacts.ID, artifacts.TIME, artifacts.TARGET}}
-        if artifacts.MEAN in ours:
-            ours[artifacts.MEAN] = "forecast"
-        ours = {name: f"forecast {new}" if new in theirs else new for name, new in ours.items()}
-        kept = [artifacts.ID, artifacts.TIME]
-        named = user_names(frame[kept], roles)
-        values = frame[list(ours)].rename(columns=ours)
-        order = [*roles.series, roles.time] if roles.series else [roles.time]
-        named = named[[name for name in order if name in named.columns]]
-        return pd.concat([named.reset_index(drop=True), values.reset_index(drop=True)], axis="columns")
+        return user_names(frame.rename(columns={artifacts.MEAN: "forecast"}), self.spec.roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +223,8 @@ def _series_table(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     selected = scores[scores[artifacts.SELECTED].astype(bool)].drop_duplicates(artifacts.ID)
     table = pd.DataFrame({artifacts.ID: scores[artifacts.ID].unique()}).merge(selected, on=artifacts.ID, how="left")
     failed = table[artifacts.MODEL].isna()
-    reasons = scores.groupby(artifacts.ID)[artifacts.REASON].agg(lambda texts: next((t for t in texts if t), ""))
+    given = scores[scores[artifacts.REASON].fillna("") != ""].drop_duplicates(artifacts.ID)
+    reasons = given.set_index(artifacts.ID)[artifacts.REASON]
     table.loc[failed, artifacts.REASON] = table.loc[failed, artifacts.ID].map(reasons)
     naive = scores.loc[scores[artifacts.MODEL] == ModelName.SEASONAL_NAIVE].set_index(artifacts.ID)[metric]
     yardstick = table[artifacts.ID].map(naive)
@@ -252,7 +241,7 @@ def error_by_step(backtest: pd.DataFrame) -> pd.DataFrame:
     step = rows.groupby([artifacts.ID, artifacts.MODEL, artifacts.CUTOFF], observed=True).cumcount() + 1
     error = (rows[artifacts.TARGET] - rows[artifacts.MEAN]).abs()
     table = pd.DataFrame({artifacts.MODEL: rows[artifacts.MODEL], "step": step, "mae": error}).dropna()
-    return table.groupby([artifacts.MODEL, "step"], observed=True, as_index=False)["mae"].mean()
+    return table.groupby([artifacts.MODEL, "step"], observed=True, as_index=False).agg(mae=("mae", "mean"))
 
 
 def write_table(table: pd.DataFrame, file_format: ExportFormat) -> bytes:

@@ -1,0 +1,160 @@
+"""Charts as figures: what they show, without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pages.ui import charts
+from services.results import ModelEntry, error_by_step
+from tests.support.results import MODELS, spec, write_run
+from training import artifacts as a
+
+COLOURS = charts.LIGHT.of_models(MODELS)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run1"
+    write_run(folder, spec())
+    return folder
+
+
+def frame(run: Path, artifact: str) -> pd.DataFrame:
+    rows = pd.read_parquet(run / artifact)
+    return rows[rows[a.ID] == "North / Tea"].reset_index(drop=True)
+
+
+def named(figure: charts.go.Figure, name: str) -> object:
+    return next(trace for trace in figure.data if trace.name == name)
+
+
+def forecast_figure(run: Path, **changes: object) -> charts.go.Figure:
+    fields = {
+        "models": ["XGBoost"], "levels": (80, 95), "target": "revenue", "colours": COLOURS, "theme": charts.LIGHT,
+    }  # fmt: skip
+    return charts.forecast_figure(frame(run, a.HISTORY), frame(run, a.FORECAST), **(fields | changes))
+
+
+def test_the_wider_interval_is_drawn_behind_the_narrower(run: Path) -> None:
+    names = [trace.name for trace in forecast_figure(run).data]
+    assert names.index("95 % interval") < names.index("80 % interval") < names.index("XGBoost")
+
+
+def test_a_line_marks_the_last_observation(run: Path) -> None:
+    figure = forecast_figure(run)
+    assert figure.layout.shapes[0].x0 == frame(run, a.HISTORY)[a.TIME].iloc[-1]
+    assert figure.layout.annotations[0].text == "last observation"
+
+
+def test_only_the_first_of_several_models_has_intervals(run: Path) -> None:
+    figure = forecast_figure(run, models=["Prophet", "XGBoost"])
+    bands = [trace for trace in figure.data if trace.name == "80 % interval"]
+    mean = frame(run, a.FORECAST).query("model == 'Prophet'")
+    assert len(bands) == 1
+    assert max(bands[0].y) == pytest.approx(mean[a.hi(80)].max())
+
+
+def test_a_model_without_a_forecast_for_this_series_is_left_out(run: Path) -> None:
+    rows = frame(run, a.FORECAST).query("model != 'Prophet'")
+    figure = charts.forecast_figure(
+        frame(run, a.HISTORY), rows, models=["Prophet", "XGBoost"], levels=(80,), target="y", colours=COLOURS,
+        theme=charts.DARK,
+    )  # fmt: skip
+    assert "Prophet" not in [trace.name for trace in figure.data]
+
+
+def test_a_series_of_one_row_without_forecast_is_still_a_chart() -> None:
+    history = pd.DataFrame({a.TIME: [pd.Timestamp("2026-01-01")], a.TARGET: [1.0]})
+    nothing = pd.DataFrame({a.TIME: [], a.MODEL: [], a.MEAN: []})
+    figure = charts.forecast_figure(
+        history, nothing, models=["XGBoost"], levels=(80,), target="y", colours=COLOURS, theme=charts.LIGHT
+    )
+    assert len(figure.data) == 1
+
+
+def test_evenly_spaced_history_is_sent_as_start_and_step() -> None:
+    ds = pd.date_range("2026-01-01", periods=100_000, freq="h")
+    history = pd.DataFrame({a.TIME: ds, a.TARGET: np.arange(100_000, dtype=float)})
+    nothing = pd.DataFrame({a.TIME: [], a.MODEL: [], a.MEAN: []})
+    figure = charts.forecast_figure(
+        history, nothing, models=[], levels=(), target="y", colours=COLOURS, theme=charts.LIGHT
+    )
+    assert (figure.data[0].x, figure.data[0].dx) == (None, 3_600_000)
+    assert len(figure.to_json()) < 700_000
+
+
+def test_months_are_sent_one_by_one_since_they_differ_in_length(run: Path) -> None:
+    history = named(forecast_figure(run), "revenue (history)")
+    assert list(pd.DatetimeIndex(history.x)) == list(frame(run, a.HISTORY)[a.TIME])
+
+
+def test_large_amounts_keep_all_their_digits(run: Path) -> None:
+    history = frame(run, a.HISTORY)
+    history[a.TARGET] += 123_456_789.0
+    figure = charts.forecast_figure(
+        history, frame(run, a.FORECAST), models=[], levels=(), target="y", colours=COLOURS, theme=charts.LIGHT
+    )
+    assert figure.data[0].y.tolist() == history[a.TARGET].tolist()
+
+
+@pytest.mark.parametrize("n_windows", [1, 3, 20])
+def test_a_backtest_has_few_traces_however_many_windows(tmp_path: Path, n_windows: int) -> None:
+    write_run(tmp_path / "r", spec(n_windows=n_windows, step_size=1))
+    figure = charts.backtest_figure(
+        frame(tmp_path / "r", a.HISTORY), frame(tmp_path / "r", a.BACKTEST), models=MODELS, level=80, target="y",
+        colours=COLOURS, theme=charts.LIGHT,
+    )  # fmt: skip
+    assert len(figure.data) <= 3 + len(MODELS)
+    assert len(figure.layout.shapes) == n_windows
+
+
+def test_no_line_joins_two_backtest_windows(run: Path) -> None:
+    figure = charts.backtest_figure(
+        frame(run, a.HISTORY), frame(run, a.BACKTEST), models=["XGBoost"], level=None, target="y", colours=COLOURS,
+        theme=charts.LIGHT,
+    )  # fmt: skip
+    assert sum(value is None for value in named(figure, "XGBoost").y) == 1
+
+
+def test_the_leaderboard_leaves_out_what_has_no_score_and_marks_the_yardstick() -> None:
+    entries = [ModelEntry(model="XGBoost", score=0.05), ModelEntry(model="SeasonalNaive", score=0.1),
+               ModelEntry(model="Prophet", score=None)]  # fmt: skip
+    figure = charts.leaderboard_figure(entries, metric="wape", colours=COLOURS, theme=charts.LIGHT)
+    assert list(figure.data[0].y) == ["XGBoost", "SeasonalNaive"]
+    assert list(figure.data[0].text) == ["5.0 %", "10.0 %"]
+    assert figure.layout.shapes[0].x0 == 0.1
+
+
+def test_error_by_horizon_has_a_line_per_model(run: Path) -> None:
+    errors = error_by_step(frame(run, a.BACKTEST))
+    figure = charts.horizon_figure(errors, noun="month", colours=COLOURS, theme=charts.LIGHT)
+    assert {trace.name for trace in figure.data} == set(MODELS)
+    assert list(named(figure, "XGBoost").y) == pytest.approx([5.0] * 6)
+
+
+def test_components_beyond_eight_are_added_up_so_that_the_stack_still_sums_to_the_forecast() -> None:
+    ds = pd.date_range("2026-01-01", periods=4, freq="MS")
+    rows = pd.DataFrame(
+        [(day, f"part {i}", float(i) - 3) for day in ds for i in range(12)], columns=[a.TIME, "component", "value"]
+    )
+    figure = charts.components_figure(rows, theme=charts.LIGHT)
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert len(bars) == 9
+    assert np.sum([bar.y for bar in bars], axis=0) == pytest.approx(named(figure, "forecast").y)
+
+
+def test_long_feature_names_are_shortened_on_the_axis_and_whole_on_hover() -> None:
+    name = "promotion_" * 10
+    rows = pd.DataFrame({"feature": [name], "importance": [1.0]})
+    bar = charts.importance_figure(rows, colour="#0072b2", theme=charts.LIGHT).data[0]
+    assert len(bar.y[0]) <= 28
+    assert bar.customdata[0] == name
+
+
+def test_the_yardstick_is_grey_and_models_keep_their_colour() -> None:
+    assert COLOURS["SeasonalNaive"] == charts.LIGHT.muted
+    assert len(set(COLOURS.values())) == len(MODELS)
