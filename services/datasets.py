@@ -1,0 +1,391 @@
+"""DatasetService: an upload from the first byte to a kept panel.
+
+A file is streamed to storage at once and becomes a draft, which survives refreshes, restarts and other
+tabs. Reading options and roles are kept with it at every change. Keeping a draft writes its panel and makes
+it READY; from then on it does not change any more, because jobs refer to it: changing columns makes a new
+draft of the same file.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from services.domain.access import User
+from services.domain.dataset import Dataset, DatasetStatus
+from services.domain.errors import InvalidInput, NotFound
+from services.domain.job import DatasetId
+from services.ports import Clock, DatasetStore, FileStore
+from services.role_guess import RoleGuess, guess_roles
+from services.samples import SAMPLES, Sample
+from training.artifacts import ID, ROWS_PER_GROUP
+from training.errors import DataError
+from training.panel import build_panel
+from training.quality import Finding, Profile, Severity, finding_of, profile_panel
+from training.spec import ColumnRoles
+from training.tables import ReadOptions, TableFormat, read_table, sheet_names, sniff
+
+logger = logging.getLogger(__name__)
+
+_SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", ".parquet", ".xlsx", ".xlsm"})
+_PREVIEW_ROWS: Final = 200
+_GUESS_ROWS: Final = 100_000
+_SAMPLE_SERIES: Final = 6
+_MAX_NAME: Final = 120
+_MB: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablePreview:
+    """The head of a file as it is read.
+
+    Attributes:
+        head: its first rows, under the user's column names.
+        repeated: columns whose names the file has more than once, as they are told apart.
+    """
+
+    head: pd.DataFrame
+    repeated: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The user's column names."""
+        return tuple(map(str, self.head.columns))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What is known of a draft with its present options and roles.
+
+    Attributes:
+        findings: blocking ones first.
+        profile: ``None`` when the table can't become a panel; then a finding says why.
+        sample: the panel of a few series, for a chart; empty without a profile.
+    """
+
+    findings: tuple[Finding, ...]
+    profile: Profile | None
+    sample: pd.DataFrame
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be kept."""
+        return self.profile is not None and self.profile.is_usable
+
+
+class _Limited:
+    """A stream that refuses to give more than a limit."""
+
+    def __init__(self, stream: BinaryIO, limit_bytes: int, name: str) -> None:
+        self._stream = stream
+        self._left = limit_bytes
+        self._limit = limit_bytes
+        self._name = name
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise InvalidInput(
+                f"The file {self._name!r} is larger than {self._limit // _MB:,} MB, which is the limit.",
+                remedy="Save it as Parquet, keep only the columns and series you need, or split it.",
+            )
+        return chunk
+
+
+class DatasetService:
+    """Everything that can be done with datasets; every call checks that the user may.
+
+    Args:
+        new_id: makes ids; letters and digits.
+    """
+
+    def __init__(
+        self,
+        *,
+        files: FileStore,
+        records: DatasetStore,
+        clock: Clock,
+        max_upload_mb: int,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._files = files
+        self._records = records
+        self._clock = clock
+        self._max_bytes = max_upload_mb * _MB
+        self._new_id = new_id
+
+    def receive(self, user: User, *, filename: str, stream: BinaryIO) -> Dataset:
+        """Store a file and make a draft of it, with guessed reading options and roles.
+
+        Raises:
+            InvalidInput: the file is too large, empty, or no table; nothing is kept of it.
+        """
+        return self._receive(user, name=_clean(filename), source="file", stream=stream, roles=None)
+
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples that ship with the app."""
+        return SAMPLES
+
+    def receive_sample(self, user: User, key: str) -> Dataset:
+        """Make a draft of a shipped sample.
+
+        Raises:
+            NotFound: there is no such sample.
+        """
+        sample = next((sample for sample in SAMPLES if sample.key == key), None)
+        if sample is None:
+            raise NotFound("sample", key)
+        with sample.path.open("rb") as stream:
+            return self._receive(
+                user, name=sample.title, source="sample", stream=stream, roles=sample.roles, file=sample.filename
+            )
+
+    def _receive(
+        self, user: User, *, name: str, source: str, stream: BinaryIO, roles: ColumnRoles | None, file: str = ""
+    ) -> Dataset:
+        now = self._clock.now()
+        suffix = Path(file or name).suffix.lower()
+        draft = Dataset(
+            dataset_id=DatasetId(self._new_id()),
+            owner=user.name,
+            name=name,
+            source=source,
+            suffix=suffix if suffix in _SUFFIXES else ".csv",
+            size_bytes=0,
+            status=DatasetStatus.DRAFT,
+            created_at=now,
+            updated_at=now,
+        )
+        size = self._files.write(draft.raw_key, cast(BinaryIO, _Limited(stream, self._max_bytes, name)))
+        try:
+            options = sniff(self._files.local_path(draft.raw_key), file or name)
+        except DataError as exc:
+            self._files.delete_all(_folder(draft))
+            raise InvalidInput(exc.message, remedy=exc.remedy, field=exc.column) from exc
+        draft = replace(draft, size_bytes=size, options_json=options.model_dump_json())
+        roles = roles or self._guess(draft, options).roles()
+        draft = replace(draft, roles_json=roles.model_dump_json() if roles else "")
+        self._records.put(draft)
+        logger.info("Dataset %s received: %s, %d bytes", draft.dataset_id, options.format, size)
+        return draft
+
+    def get(self, user: User, dataset_id: DatasetId) -> Dataset:
+        """The record.
+
+        Raises:
+            NotFound: there is none, or it is someone else's.
+        """
+        dataset = self._records.get(dataset_id)
+        if dataset is None or not user.may_touch(dataset.owner):
+            raise NotFound("dataset", dataset_id)
+        return dataset
+
+    def list(self, user: User) -> tuple[Dataset, ...]:
+        """The user's own datasets, newest first."""
+        return self._records.list(user.name)
+
+    def delete(self, user: User, dataset_id: DatasetId) -> None:
+        """Remove a dataset with its files. Results of its jobs stay."""
+        dataset = self.get(user, dataset_id)
+        self._records.delete(dataset_id)
+        self._files.delete_all(_folder(dataset))
+        logger.info("Dataset %s deleted", dataset_id)
+
+    def options(self, dataset: Dataset) -> ReadOptions:
+        """How the file is read, as last confirmed."""
+        return ReadOptions.model_validate_json(dataset.options_json)
+
+    def roles(self, dataset: Dataset) -> ColumnRoles | None:
+        """The columns' roles, as last confirmed or guessed; ``None`` while there are none."""
+        return ColumnRoles.model_validate_json(dataset.roles_json) if dataset.roles_json else None
+
+    def preview(self, user: User, dataset_id: DatasetId, options: ReadOptions) -> TablePreview:
+        """The head of the file, read with these options.
+
+        Raises:
+            InvalidInput: it can't be read so; the message says what to change.
+        """
+        path = self._raw(self.get(user, dataset_id))
+        try:
+            head = read_table(path, options, n_rows=_PREVIEW_ROWS)
+        except DataError as exc:
+            raise InvalidInput(exc.message, remedy=exc.remedy, field=exc.column) from exc
+        columns = list(map(str, head.columns))
+        repeated = tuple(name for name in columns if (base := _unnumbered(name)) != name and base in columns)
+        return TablePreview(head=head, repeated=repeated)
+
+    def sheets(self, user: User, dataset_id: DatasetId) -> tuple[str, ...]:
+        """Names of an Excel file's worksheets; empty for other files, and for one that can't be opened."""
+        dataset = self.get(user, dataset_id)
+        if self.options(dataset).format is not TableFormat.EXCEL:
+            return ()
+        try:
+            return sheet_names(self._raw(dataset))
+        except DataError:  # preview says it with its remedy
+            return ()
+
+    def suggest_roles(self, user: User, dataset_id: DatasetId, options: ReadOptions) -> RoleGuess:
+        """Guess the columns' roles from the file's first rows; empty when it can't be read so."""
+        return self._guess(self.get(user, dataset_id), options)
+
+    def _guess(self, dataset: Dataset, options: ReadOptions) -> RoleGuess:
+        try:
+            head = read_table(self._raw(dataset), options, n_rows=_GUESS_ROWS)
+        except DataError:  # preview and check say it with its remedy
+            return RoleGuess()
+        return guess_roles(head, day_first=options.day_first)
+
+    def check(self, user: User, dataset_id: DatasetId, options: ReadOptions, roles: ColumnRoles) -> Checked:
+        """Everything that speaks for and against keeping the dataset so. Reads the whole file."""
+        try:
+            panel, profile = self._profiled(self.get(user, dataset_id), options, roles)
+        except DataError as exc:
+            return Checked(findings=(finding_of(exc),), profile=None, sample=pd.DataFrame())
+        return Checked(findings=profile.findings, profile=profile, sample=_few_series(panel))
+
+    def _profiled(self, dataset: Dataset, options: ReadOptions, roles: ColumnRoles) -> tuple[pd.DataFrame, Profile]:
+        table = read_table(self._raw(dataset), options)
+        panel = build_panel(table, roles, date_format=options.date_format, day_first=options.day_first)
+        return panel, profile_panel(panel, roles, as_of=self._clock.now().date())
+
+    def save_draft(
+        self,
+        user: User,
+        dataset_id: DatasetId,
+        *,
+        options: ReadOptions | None = None,
+        roles: ColumnRoles | None = None,
+        spec_json: str | None = None,
+    ) -> Dataset:
+        """Remember what the user chose so far; what is not given stays.
+
+        Raises:
+            InvalidInput: options or roles of a kept dataset, which do not change any more.
+        """
+        dataset = self.get(user, dataset_id)
+        if dataset.status is DatasetStatus.READY and (options or roles):
+            raise InvalidInput(
+                f"The columns of {dataset.name!r} are confirmed, and jobs may rely on them.",
+                remedy="Choose “Change columns” to work on a copy.",
+            )
+        changed = replace(
+            dataset,
+            options_json=options.model_dump_json() if options else dataset.options_json,
+            roles_json=roles.model_dump_json() if roles else dataset.roles_json,
+            draft_spec_json=dataset.draft_spec_json if spec_json is None else spec_json,
+        )
+        if changed == dataset:
+            return dataset
+        changed = replace(changed, updated_at=self._clock.now())
+        self._records.put(changed)
+        return changed
+
+    def keep(self, user: User, dataset_id: DatasetId, options: ReadOptions, roles: ColumnRoles) -> Dataset:
+        """Write the panel and make the draft READY; keeping it again the same way changes nothing.
+
+        Raises:
+            InvalidInput: it can't be read so, or a finding blocks it; the draft stays as it was.
+        """
+        dataset = self.get(user, dataset_id)
+        if dataset.status is DatasetStatus.READY:
+            if (self.options(dataset), self.roles(dataset)) == (options, roles):
+                return dataset
+            return self.save_draft(user, dataset_id, options=options, roles=roles)  # refuses
+        try:
+            panel, profile = self._profiled(dataset, options, roles)
+        except DataError as exc:
+            raise InvalidInput(exc.message, remedy=exc.remedy, field=exc.column) from exc
+        if blocking := profile.of(Severity.BLOCKING):
+            raise InvalidInput(blocking[0].message, remedy=blocking[0].remedy, field=blocking[0].column)
+        with tempfile.TemporaryFile() as file:
+            panel.to_parquet(file, index=False, row_group_size=ROWS_PER_GROUP, compression="zstd")
+            file.seek(0)
+            self._files.write(dataset.panel_key, cast(BinaryIO, file))
+        ready = replace(
+            dataset,
+            status=DatasetStatus.READY,
+            updated_at=self._clock.now(),
+            options_json=options.model_dump_json(),
+            roles_json=roles.model_dump_json(),
+            profile_json=profile.model_dump_json(),
+            row_count=profile.n_rows,
+            series_count=profile.n_series,
+        )
+        self._records.put(ready)
+        logger.info("Dataset %s kept: %d rows, %d series", dataset_id, profile.n_rows, profile.n_series)
+        return ready
+
+    def revise(self, user: User, dataset_id: DatasetId) -> Dataset:
+        """A new draft of the same file, with the same options and roles, to be changed and kept for itself."""
+        dataset = self.get(user, dataset_id)
+        now = self._clock.now()
+        draft = replace(
+            dataset,
+            dataset_id=DatasetId(self._new_id()),
+            owner=user.name,
+            status=DatasetStatus.DRAFT,
+            created_at=now,
+            updated_at=now,
+            profile_json="",
+            draft_spec_json="",
+            row_count=0,
+            series_count=0,
+        )
+        with self._raw(dataset).open("rb") as stream:
+            self._files.write(draft.raw_key, stream)
+        self._records.put(draft)
+        return draft
+
+    def panel(self, user: User, dataset_id: DatasetId, *, unique_ids: Iterable[str] | None = None) -> pd.DataFrame:
+        """The kept panel, or only some of its series, read without the others.
+
+        Raises:
+            NotFound: the dataset is not kept yet, not there, or someone else's.
+        """
+        dataset = self.get(user, dataset_id)
+        if dataset.status is not DatasetStatus.READY:
+            raise NotFound("panel of dataset", dataset_id)
+        try:
+            path = self._files.local_path(dataset.panel_key)
+        except FileNotFoundError as exc:
+            raise NotFound("panel of dataset", dataset_id) from exc
+        filters = None if unique_ids is None else [(ID, "in", list(unique_ids))]
+        return cast(pd.DataFrame, pq.read_table(path, filters=filters).to_pandas())
+
+    def _raw(self, dataset: Dataset) -> Path:
+        try:
+            return self._files.local_path(dataset.raw_key)
+        except FileNotFoundError as exc:
+            raise NotFound("file of dataset", dataset.dataset_id) from exc
+
+
+def _folder(dataset: Dataset) -> str:
+    return dataset.raw_key.rpartition("/")[0]
+
+
+def _clean(filename: str) -> str:
+    """A file's name for people: its last part, without control characters, of bearable length."""
+    name = re.sub(r"[\x00-\x1f\x7f]", "", filename.replace("\\", "/").rpartition("/")[2]).strip()
+    if len(name) > _MAX_NAME:
+        stem, suffix = Path(name).stem, Path(name).suffix[:10]
+        name = f"{stem[: _MAX_NAME - len(suffix) - 1]}…{suffix}"
+    return name or "unnamed file"
+
+
+def _unnumbered(name: str) -> str:
+    return re.sub(r" \(\d+\)$", "", name)
+
+
+def _few_series(panel: pd.DataFrame) -> pd.DataFrame:
+    """The first few series of a panel."""
+    names = panel[ID].drop_duplicates().head(_SAMPLE_SERIES)
+    return panel[panel[ID].isin(names)].reset_index(drop=True)
