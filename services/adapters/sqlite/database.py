@@ -145,12 +145,12 @@ class Database:
 def _statements(script: str) -> Iterator[str]:
     """The statements of a script, because ``executescript`` would commit the transaction around them."""
     statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
+    for part in script.split(";"):  # a semicolon may stand in a comment or a literal
+        statement += f"{part};"
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
-    if statement.strip():
+    if statement.strip(" \n;"):
         raise ValueError(f"a migration ends in an unfinished statement: {statement.strip()[:80]!r}")
 
 

@@ -1,0 +1,74 @@
+"""What every store of dataset records promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.adapters.memory.stores import MemoryDatasetStore
+from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.datasets import SqliteDatasetStore
+from services.domain.dataset import Dataset, DatasetStatus
+from services.domain.job import DatasetId
+from services.ports import DatasetStore
+from tests.support.fakes import START
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatasetStore]:
+    if request.param == "memory":
+        yield MemoryDatasetStore()
+        return
+    database = Database(tmp_path / "state.db")
+    yield SqliteDatasetStore(database)
+    database.close()
+
+
+def dataset(dataset_id: str = "d1", **changes: object) -> Dataset:
+    made = Dataset(
+        dataset_id=DatasetId(dataset_id),
+        owner="ann",
+        name="Ünï '; DROP TABLE datasets; -- <b>.csv",
+        source="file",
+        suffix=".csv",
+        size_bytes=2**40,
+        status=DatasetStatus.DRAFT,
+        created_at=START,
+        updated_at=START + timedelta(microseconds=1),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_a_record_comes_back_as_it_went_in(store: DatasetStore) -> None:
+    kept = dataset(
+        status=DatasetStatus.READY, options_json="{}", roles_json="r", profile_json="p", draft_spec_json="s",
+        row_count=7, series_count=2,
+    )  # fmt: skip
+    store.put(kept)
+    assert store.get(kept.dataset_id) == kept
+    assert store.get(DatasetId("d2")) is None
+
+
+def test_putting_again_replaces(store: DatasetStore) -> None:
+    store.put(dataset())
+    store.put(dataset(status=DatasetStatus.READY, row_count=5))
+    assert store.list("ann") == (dataset(status=DatasetStatus.READY, row_count=5),)
+
+
+def test_an_owner_lists_their_own_newest_first(store: DatasetStore) -> None:
+    for dataset_id, minutes, owner in (("b", 0, "ann"), ("a", 0, "ann"), ("c", 5, "ann"), ("d", 9, "bob")):
+        store.put(dataset(dataset_id, created_at=START + timedelta(minutes=minutes), owner=owner))
+    assert [found.dataset_id for found in store.list("ann")] == ["c", "a", "b"]
+    assert [found.dataset_id for found in store.list("ann", limit=1)] == ["c"]
+    assert store.list("eve") == ()
+
+
+def test_deleting_removes_and_is_harmless_twice(store: DatasetStore) -> None:
+    store.put(dataset())
+    store.delete(DatasetId("d1"))
+    store.delete(DatasetId("d1"))
+    assert store.get(DatasetId("d1")) is None
