@@ -1,0 +1,30 @@
+"""The server: Streamlit's pages, the REST routes, and a lifespan that owns the runtime.
+
+Started by ``streamlit run app.py``, here and in Databricks Apps. The shell script does not sit beside
+``pages/``, so that a request for ``/admin`` on a fresh server can't run the page without the shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import streamlit as st
+
+from services import bootstrap
+from services.api.routes import ROUTES
+
+
+@asynccontextmanager
+async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
+    """Build the runtime before the first session, and stop its reconciler with the server."""
+    runtime = bootstrap.install(bootstrap.build_runtime())
+    runtime.start()
+    try:
+        yield {"runtime": runtime}
+    finally:
+        runtime.stop()
+
+
+app = st.App("pages/ui/shell.py", routes=ROUTES, lifespan=lifespan)
