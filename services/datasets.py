@@ -12,13 +12,15 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 import pandas as pd
 import pyarrow.parquet as pq
 
+from services.dataset_check import Checked, TablePreview, check_table, panel_of, unreadable
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import InvalidInput, NotFound
@@ -28,57 +30,17 @@ from services.role_guess import RoleGuess, guess_roles
 from services.samples import SAMPLES, Sample
 from training.artifacts import ID, ROWS_PER_GROUP
 from training.errors import DataError
-from training.panel import build_panel
-from training.quality import Finding, Profile, Severity, finding_of, profile_panel
+from training.quality import Severity, profile_panel
 from training.spec import ColumnRoles
-from training.tables import ReadOptions, TableFormat, read_table, sheet_names, sniff
+from training.tables import ReadOptions, TableFormat, guess_dates, read_table, sheet_names, sniff
 
 logger = logging.getLogger(__name__)
 
 _SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", ".parquet", ".xlsx", ".xlsm"})
 _PREVIEW_ROWS: Final = 200
 _GUESS_ROWS: Final = 100_000
-_SAMPLE_SERIES: Final = 6
 _MAX_NAME: Final = 120
 _MB: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TablePreview:
-    """The head of a file as it is read.
-
-    Attributes:
-        head: its first rows, under the user's column names.
-        repeated: columns whose names the file has more than once, as they are told apart.
-    """
-
-    head: pd.DataFrame
-    repeated: tuple[str, ...] = ()
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The user's column names."""
-        return tuple(map(str, self.head.columns))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """What is known of a draft with its present options and roles.
-
-    Attributes:
-        findings: blocking ones first.
-        profile: ``None`` when the table can't become a panel; then a finding says why.
-        sample: the panel of a few series, for a chart; empty without a profile.
-    """
-
-    findings: tuple[Finding, ...]
-    profile: Profile | None
-    sample: pd.DataFrame
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether it can be kept."""
-        return self.profile is not None and self.profile.is_usable
 
 
 class _Limited:
@@ -247,15 +209,26 @@ class DatasetService:
     def check(self, user: User, dataset_id: DatasetId, options: ReadOptions, roles: ColumnRoles) -> Checked:
         """Everything that speaks for and against keeping the dataset so. Reads the whole file."""
         try:
-            panel, profile = self._profiled(self.get(user, dataset_id), options, roles)
+            table = read_table(self._raw(self.get(user, dataset_id)), options)
         except DataError as exc:
-            return Checked(findings=(finding_of(exc),), profile=None, sample=pd.DataFrame())
-        return Checked(findings=profile.findings, profile=profile, sample=_few_series(panel))
+            return unreadable(exc)
+        return check_table(table, options, roles, as_of=self._today())
 
-    def _profiled(self, dataset: Dataset, options: ReadOptions, roles: ColumnRoles) -> tuple[pd.DataFrame, Profile]:
-        table = read_table(self._raw(dataset), options)
-        panel = build_panel(table, roles, date_format=options.date_format, day_first=options.day_first)
-        return panel, profile_panel(panel, roles, as_of=self._clock.now().date())
+    def dated(self, user: User, dataset_id: DatasetId, options: ReadOptions, time: str) -> ReadOptions:
+        """The options with the date format that suits a time column; unchanged where none does."""
+        dataset = self.get(user, dataset_id)
+        try:
+            head = read_table(self._raw(dataset), options, n_rows=_GUESS_ROWS)
+        except DataError:  # preview and check say it with its remedy
+            return options
+        column = head.get(time)
+        guess = None if column is None else guess_dates(column, prefers_day_first=options.day_first, by_name=True)
+        if guess is None:
+            return options
+        return options.model_copy(update={"date_format": guess.date_format, "day_first": guess.day_first})
+
+    def _today(self) -> date:
+        return self._clock.now().date()
 
     def save_draft(
         self,
@@ -301,9 +274,10 @@ class DatasetService:
                 return dataset
             return self.save_draft(user, dataset_id, options=options, roles=roles)  # refuses
         try:
-            panel, profile = self._profiled(dataset, options, roles)
+            panel = panel_of(read_table(self._raw(dataset), options), options, roles)
         except DataError as exc:
             raise InvalidInput(exc.message, remedy=exc.remedy, field=exc.column) from exc
+        profile = profile_panel(panel, roles, as_of=self._today())
         if blocking := profile.of(Severity.BLOCKING):
             raise InvalidInput(blocking[0].message, remedy=blocking[0].remedy, field=blocking[0].column)
         with tempfile.TemporaryFile() as file:
@@ -383,9 +357,3 @@ def _clean(filename: str) -> str:
 
 def _unnumbered(name: str) -> str:
     return re.sub(r" \(\d+\)$", "", name)
-
-
-def _few_series(panel: pd.DataFrame) -> pd.DataFrame:
-    """The first few series of a panel."""
-    names = panel[ID].drop_duplicates().head(_SAMPLE_SERIES)
-    return panel[panel[ID].isin(names)].reset_index(drop=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from training.spec import ColumnRoles, Covariate, CovariateKind
-from training.values import guess_dates, read_dates
+from training.tables import guess_dates, read_dates
 
 _TIME_WORDS: Final = frozenset({
     "ds", "date", "datetime", "time", "timestamp", "day", "week", "month", "quarter", "year", "period", "yearmonth",

@@ -18,10 +18,20 @@ from training import dialect
 from training.csv_text import read_csv, sniff_csv
 from training.errors import DataError
 from training.read_options import MAX_COLUMNS, MAX_ROWS, SAMPLE_ROWS, ReadOptions, TableFormat
-from training.values import guess_dates
+from training.values import DATE_FORMATS, DateGuess, guess_dates, read_dates
 from training.workbook import read_excel, sheet_names, sniff_excel
 
-__all__ = ["ReadOptions", "TableFormat", "read_table", "sheet_names", "sniff"]
+__all__ = [
+    "DATE_FORMATS",
+    "DateGuess",
+    "ReadOptions",
+    "TableFormat",
+    "guess_dates",
+    "read_dates",
+    "read_table",
+    "sheet_names",
+    "sniff",
+]
 
 
 def sniff(path: Path, filename: str) -> ReadOptions:
