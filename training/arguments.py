@@ -1,0 +1,263 @@
+"""The command line: what can be said there, and the ForecastSpec it means."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pandas as pd
+from pydantic import ValidationError
+
+from training.errors import ConfigError
+from training.frequency import OFFERED, guess_frequency
+from training.spec import (
+    Aggregation,
+    ColumnRoles,
+    Covariate,
+    CovariateKind,
+    DuplicatePolicy,
+    ForecastSpec,
+    GapPolicy,
+    IncompletePolicy,
+    Metric,
+    ModelName,
+    Preset,
+    Selection,
+    describe,
+)
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresetPlan:
+    """What a preset stands for where models and windows are not given."""
+
+    models: tuple[ModelName, ...]
+    n_windows: int
+    words: str
+
+
+PRESETS: Final = {
+    Preset.FAST: PresetPlan(
+        models=(ModelName.SEASONAL_NAIVE, ModelName.XGBOOST), n_windows=2, words="150 trees, 2 windows"
+    ),
+    Preset.BALANCED: PresetPlan(
+        models=(ModelName.SEASONAL_NAIVE, ModelName.XGBOOST), n_windows=3, words="300 trees, 3 windows"
+    ),
+    Preset.THOROUGH: PresetPlan(models=tuple(ModelName), n_windows=5, words="600 trees, 5 windows, and Prophet"),
+}
+
+_DESCRIPTION: Final = """\
+Forecast a table of history: backtest the models, choose the best for each series, and write forecasts with
+intervals, scores and everything behind them into a folder."""
+
+_EPILOG: Final = """\
+presets (a choice of --models or --windows takes precedence):
+  {presets}
+
+examples:
+  python -m training.main --data sales.csv --time-col month --target-col sales --series-cols region product \\
+      --horizon 12 --output out
+  python -m training.main --data sales.csv --spec spec.json --output out
+"""
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command line; exits with status 2 and a message when it can't be understood."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.panel is not None:
+        needed: tuple[str, ...] = ("spec", "mlflow_run_id", "tracking_uri", "checkpoints")
+    elif args.data is not None:
+        needed = ("output",) if args.spec else ("output", "time_col", "target_col", "horizon")
+    else:
+        parser.error("give --data FILE, or --panel FILE for a run that the app started")
+    missing = [f"--{name.replace('_', '-')}" for name in needed if getattr(args, name) is None]
+    if missing:
+        parser.error(f"also needed here: {', '.join(missing)}")
+    return args
+
+
+def roles_of(args: argparse.Namespace, base: ForecastSpec | None) -> ColumnRoles:
+    """Column roles from the command line, over those of a spec file.
+
+    Raises:
+        ConfigError: a column has two roles.
+    """
+    given = base.roles if base else None
+    covariates = [
+        Covariate(name=name, kind=kind)
+        for kind in CovariateKind
+        for name in getattr(args, f"{kind}_covariates") or (given.covariates_of(kind) if given else ())
+    ]
+    return _checked(
+        lambda: ColumnRoles(
+            time=args.time_col or (given.time if given else ""),
+            target=args.target_col or (given.target if given else ""),
+            series=tuple(args.series_cols or (given.series if given else ())),
+            covariates=tuple(covariates),
+        )
+    )
+
+
+def spec_of(
+    args: argparse.Namespace, base: ForecastSpec | None, roles: ColumnRoles, panel: pd.DataFrame
+) -> ForecastSpec:
+    """The spec a command line means: its own words, over a spec file, over the preset; frequency from the data.
+
+    Raises:
+        ConfigError: a value is not possible, or the frequency can't be told from the dates.
+    """
+    preset = args.preset or (base.preset if base else Preset.BALANCED)
+    plan = PRESETS[preset]
+    values: dict[str, Any] = {"models": plan.models, "n_windows": plan.n_windows}
+    if base:
+        values = base.model_dump(exclude={"roles"})
+    said = {
+        "freq": args.freq, "horizon": args.horizon, "models": args.models, "n_windows": args.windows,
+        "step_size": args.step_size, "metric": args.metric, "selection": args.selection, "levels": args.level,
+        "holidays_country": args.holidays, "gaps": args.gaps, "duplicates": args.duplicates,
+        "incomplete_last": args.incomplete_last, "aggregation": args.aggregation, "seed": args.seed,
+        "non_negative": args.non_negative or None, "time_limit_s": args.time_limit,
+    }  # fmt: skip
+    values |= {name: value for name, value in said.items() if value is not None}
+    values |= {"roles": roles, "preset": preset}
+    if "freq" not in values:
+        values["freq"] = _guessed(panel)
+    return _checked(lambda: ForecastSpec(**values))
+
+
+def _guessed(panel: pd.DataFrame) -> str:
+    guess = guess_frequency(panel)
+    if guess.frequency is None:
+        raise ConfigError(
+            "The frequency can't be told from the dates.", remedy=f"Give --freq, one of {', '.join(OFFERED)}."
+        )
+    return guess.frequency.alias
+
+
+def _checked(make: Callable[[], _T]) -> _T:
+    try:
+        return make()
+    except ValidationError as exc:
+        raise ConfigError(f"This can't be forecast: {describe(exc)}.", remedy="See --help.") from exc
+
+
+def _model(text: str) -> tuple[ModelName, ...]:
+    by_name = {str(model).lower(): model for model in ModelName}
+    chosen = []
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        if word.lower() not in by_name:
+            raise argparse.ArgumentTypeError(f"{word!r} is not one of {', '.join(ModelName)}")
+        chosen.append(by_name[word.lower()])
+    return tuple(chosen)
+
+
+def _levels(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage such as 80") from exc
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2024-12-31") from exc
+
+
+class _Extend(argparse.Action):
+    """Collects tuples of values over repetitions of an option."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        del parser, option_string
+        so_far = getattr(namespace, self.dest) or ()
+        setattr(namespace, self.dest, (*so_far, *(item for part in values for item in part)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    presets = "\n  ".join(f"{name:<9} {plan.words}: {', '.join(plan.models)}" for name, plan in PRESETS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m training.main",
+        description=_DESCRIPTION,
+        epilog=_EPILOG.format(presets=presets),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--data", type=Path, metavar="FILE", help="CSV, Parquet or Excel file with the history")
+    data.add_argument("--time-col", metavar="COLUMN", help="column of dates or times")
+    data.add_argument("--target-col", metavar="COLUMN", help="column to forecast")
+    data.add_argument(
+        "--series-cols", nargs="+", action="extend", metavar="COLUMN", help="columns that tell series apart; repeatable"
+    )
+    data.add_argument(
+        "--future-covariates", nargs="+", action="extend", metavar="COLUMN",
+        help="columns whose values over the horizon are in the file, in rows with an empty target; repeatable",
+    )  # fmt: skip
+    data.add_argument(
+        "--past-covariates", nargs="+", action="extend", metavar="COLUMN", help="columns known up to the last row only"
+    )
+    data.add_argument(
+        "--static-covariates", nargs="+", action="extend", metavar="COLUMN", help="columns with one value per series"
+    )
+    data.add_argument("--output", type=Path, metavar="DIR", help="folder for the results; made when missing")
+    data.add_argument("--spec", type=Path, metavar="FILE", help="a ForecastSpec; other options override its values")
+    data.add_argument(
+        "--as-of", type=_day, metavar="DATE", help="day the data was taken, today if not given; its period is not over"
+    )
+
+    what = parser.add_argument_group("forecast")
+    what.add_argument("--horizon", type=int, metavar="N", help="periods to forecast")
+    what.add_argument(
+        "--freq", metavar="ALIAS", help=f"such as {', '.join(OFFERED[4:8])}, MS; told from the dates if not given"
+    )
+    what.add_argument(
+        "--models", type=_model, nargs="+", action=_Extend, metavar="NAME",
+        help=f"of {', '.join(ModelName)}; comma-separated or repeated; seasonal naive is always fitted",
+    )  # fmt: skip
+    what.add_argument("--preset", type=Preset, choices=list(Preset), metavar="NAME", help="fast, balanced or thorough")
+    what.add_argument("--windows", type=int, metavar="N", help="backtest windows")
+    what.add_argument("--step-size", type=int, metavar="N", help="periods between cutoffs; the horizon if not given")
+    what.add_argument("--metric", type=Metric, choices=list(Metric), metavar="NAME", help=f"of {', '.join(Metric)}")
+    what.add_argument(
+        "--selection", type=Selection, choices=list(Selection), metavar="SCOPE", help="per_series or overall"
+    )
+    what.add_argument(
+        "--level", type=_levels, nargs="+", action=_Extend, metavar="PERCENT", help="interval levels; 80 and 95"
+    )
+    what.add_argument("--holidays", metavar="COUNTRY", help="two-letter code, such as US, of public holidays to use")
+    what.add_argument("--non-negative", action="store_true", help="never forecast below zero")
+    what.add_argument("--seed", type=int, metavar="N")
+    what.add_argument("--time-limit", type=int, metavar="SECONDS")
+
+    clean = parser.add_argument_group("what to do with imperfect data")
+    for name, choices in (
+        ("gaps", GapPolicy), ("duplicates", DuplicatePolicy), ("incomplete-last", IncompletePolicy),
+        ("aggregation", Aggregation),
+    ):  # fmt: skip
+        clean.add_argument(
+            f"--{name}", type=choices, choices=list(choices), metavar="HOW", help=f"one of {', '.join(choices)}"
+        )
+
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--cores", type=int, metavar="N", help="processes at once; all cores if not given")
+    machine.add_argument("--checkpoints", type=Path, metavar="DIR", help="where finished parts are kept")
+    machine.add_argument("--verbose", action="store_true", help="log what happens to standard error")
+
+    job = parser.add_argument_group("a run that the app started")
+    job.add_argument("--panel", type=Path, metavar="FILE", help="a prepared panel in Parquet")
+    job.add_argument("--mlflow-run-id", metavar="ID")
+    job.add_argument("--tracking-uri", metavar="URI")
+    return parser

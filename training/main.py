@@ -1,0 +1,235 @@
+"""The entry point of a training run, for a job, a local process and a shell alike.
+
+Exit status: 0 when the results are written, 2 when data or configuration or models are at fault (the
+message says how), 1 on a defect of ours, 143 when told to end.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if not __package__:  # started as a file: import our package by its name, not its modules as top-level ones
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from types import FrameType
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from training.arguments import parse, roles_of, spec_of
+from training.errors import ConfigError, DataError, FailureKind, TrainingError, TrainingFailure
+from training.progress import ConsoleSink, Sink
+from training.spec import ForecastSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from training.results import Results
+    from training.tracking import MlflowRun
+
+EXIT_DEFECT: Final = 1
+EXIT_FAULT: Final = 2
+EXIT_TERMINATED: Final = 128 + signal.SIGTERM
+_LAST_WORDS_S: Final = 5.0  # how long an ending run may take to tell MLflow
+
+logger = logging.getLogger("training")
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived. Not an Exception, so that nothing on the way takes it for a model's failure."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a forecast from a command line; returns the exit status."""
+    args = parse(argv)
+    _set_up(verbose=args.verbose or args.panel is not None)
+    return _job(args) if args.panel is not None else _shell(args)
+
+
+def _set_up(*, verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to the libraries
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(signum: int, stack: FrameType | None) -> NoReturn:
+    del signum, stack
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the ending
+    raise _Terminated
+
+
+def _shell(args: argparse.Namespace) -> int:
+    """Data file in, folder of artifacts out, no MLflow."""
+    checkpoints = args.checkpoints or args.output / ".checkpoints"
+    sink = ConsoleSink()
+    try:
+        sink.report(0.0, f"Reading {args.data.name}")
+        panel, spec = _read(args)
+        results = _run(panel, spec, args, output=args.output, checkpoints=checkpoints, sink=sink)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        sink.report(100.0, f"Done: {args.output}")
+        print(leaderboard_text(results))
+    except TrainingError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return EXIT_FAULT
+    except OSError as exc:
+        print(f"error: {exc.filename or args.output}: {exc.strerror or exc}", file=sys.stderr)
+        return EXIT_FAULT
+    except (_Terminated, KeyboardInterrupt):
+        print("Ended before it was done. Started again, it goes on from there.", file=sys.stderr)
+        _end_now(EXIT_TERMINATED)
+    return 0
+
+
+def _job(args: argparse.Namespace) -> int:
+    """Panel and spec of the app in, artifacts into its MLflow run."""
+    from training.tracking import MlflowRun
+
+    run = MlflowRun(args.tracking_uri, args.mlflow_run_id)
+    kept: AbstractContextManager[str] = nullcontext(str(args.output)) if args.output else tempfile.TemporaryDirectory()
+    try:
+        with kept as folder:
+            spec = _spec_file(args.spec)
+            panel = _panel_file(args.panel)
+            sink = _Both(ConsoleSink(), run)
+            results = _run(panel, spec, args, output=Path(folder), checkpoints=args.checkpoints, sink=sink)
+            run.finish(Path(folder), spec, results.leaderboard)
+        shutil.rmtree(args.checkpoints, ignore_errors=True)
+    except _Terminated:
+        logger.info("Told to end")
+        last_words = threading.Thread(target=run.kill, daemon=True)
+        last_words.start()
+        last_words.join(_LAST_WORDS_S)
+        _end_now(EXIT_TERMINATED)
+    except TrainingError as exc:
+        logger.error("%s", exc)  # noqa: TRY400  the message is for the user, its traceback says nothing more
+        run.fail(exc.failure())
+        return EXIT_FAULT
+    except Exception as exc:
+        logger.exception("Unexpected failure")
+        run.fail(
+            TrainingFailure(
+                kind=FailureKind.INTERNAL,
+                message=f"Something unexpected failed ({type(exc).__name__}: {exc}).",
+                remedy="Retry; if it fails again, send the log to whoever runs this app.",
+            )
+        )
+        return EXIT_DEFECT
+    return 0
+
+
+def _run(
+    panel: pd.DataFrame, spec: ForecastSpec, args: argparse.Namespace, *, output: Path, checkpoints: Path, sink: Sink
+) -> Results:
+    from training.pipeline import Resources, run
+
+    deadline = None if spec.time_limit_s is None else time.monotonic() + spec.time_limit_s
+    resources = Resources(output=output, checkpoints=checkpoints, cores=args.cores or _cores(), deadline=deadline)
+    return run(panel, spec, as_of=args.as_of or datetime.now(UTC).date(), resources=resources, sink=sink)
+
+
+def _cores() -> int:
+    """Cores this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _read(args: argparse.Namespace) -> tuple[pd.DataFrame, ForecastSpec]:
+    from training.panel import build_panel
+    from training.tables import read_table, sniff
+
+    if not args.data.is_file():
+        raise DataError(f"There is no file {args.data}.", remedy="Check the path.")
+    base = _spec_file(args.spec) if args.spec else None
+    roles = roles_of(args, base)
+    options = sniff(args.data, args.data.name)
+    table = read_table(args.data, options)
+    panel = build_panel(table, roles, date_format=options.date_format, day_first=options.day_first)
+    return panel, spec_of(args, base, roles, panel)
+
+
+def _spec_file(path: Path) -> ForecastSpec:
+    try:
+        return ForecastSpec.from_json(path.read_bytes())
+    except OSError as exc:
+        raise ConfigError(f"The configuration {path} can't be read: {exc.strerror}.", remedy="Check the path.") from exc
+
+
+def _panel_file(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as exc:
+        raise DataError(
+            f"The stored data can't be read ({exc}).", remedy="Upload the file again and create a new job."
+        ) from exc
+
+
+class _Both:
+    """A sink over two."""
+
+    def __init__(self, first: Sink, second: MlflowRun) -> None:
+        self._first, self._second = first, second
+
+    def report(self, percent: float, step: str) -> None:
+        self._first.report(percent, step)
+        self._second.report(percent, step)
+
+
+def _end_now(status: int) -> NoReturn:
+    """Leave without waiting for worker processes, which end with this one."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def leaderboard_text(results: Results) -> str:
+    """The leaderboard as a table for a terminal."""
+    board = results.leaderboard
+    entries = board["models"]
+    assert isinstance(entries, list)
+    levels = list(entries[0]["coverage"])
+    head = ["", "model", str(board["metric"]), "skill", "won", *(f"in {level} %" for level in levels), "failed", "s"]
+    lines = [head]
+    for entry in entries:
+        covered = [_percent(entry["coverage"][level]) for level in levels]
+        score = "-" if entry["score"] is None else f"{entry['score']:.4g}"
+        lines.append(
+            [
+                "*" if entry["model"] == board["winner"] else "",
+                entry["model"], score, _percent(entry["skill_vs_seasonal_naive"]), _percent(entry["share_won"]),
+                *covered, str(entry["n_failed"]), f"{entry['seconds']:.1f}",
+            ]
+        )  # fmt: skip
+    widths = [max(len(row[i]) for row in lines) for i in range(len(head))]
+    text = [
+        "  ".join(
+            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in lines
+    ]
+    reasons = [f"{e['model']}: {e['commonest_reason']} ({e['n_failed']} series)" for e in entries if e["n_failed"]]
+    return "\n".join(["", *text, *reasons])
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Writes the artifacts of a run into a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training import artifacts
+from training.prepare import Prepared
+from training.quality import Profile
+from training.results import Results
+from training.spec import ForecastSpec
+
+OPTIONAL: Final = (artifacts.IMPORTANCE, artifacts.COMPONENTS, artifacts.ERROR)
+
+
+def write_artifacts(
+    folder: Path,
+    *,
+    spec: ForecastSpec,
+    profile: Profile,
+    prepared: Prepared,
+    results: Results,
+    environment: dict[str, object],
+) -> None:
+    """Write everything into ``folder``; what an earlier run left there and this one does not have is removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in OPTIONAL:
+        (folder / name).unlink(missing_ok=True)
+    (folder / artifacts.SPEC).write_text(spec.to_json(), encoding="utf-8")
+    found = {
+        "profile": profile.model_dump(mode="json"),
+        "changes": [change.model_dump(mode="json") for change in prepared.changes],
+    }
+    write_json(folder / artifacts.PROFILE, found)
+    write_json(folder / artifacts.LEADERBOARD, results.leaderboard)
+    write_json(folder / artifacts.ENVIRONMENT, environment)
+    _write_parquet(folder / artifacts.HISTORY, prepared.history)
+    _write_parquet(folder / artifacts.FORECAST, results.forecast)
+    _write_parquet(folder / artifacts.BACKTEST, results.backtest)
+    _write_parquet(folder / artifacts.SCORES, results.scores)
+    if results.importance is not None:
+        _write_parquet(folder / artifacts.IMPORTANCE, results.importance)
+    if results.components is not None:
+        _write_parquet(folder / artifacts.COMPONENTS, results.components)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write readable JSON; a number that is not finite is an error, JSON has none."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+
+
+def _write_parquet(path: Path, rows: pd.DataFrame) -> None:
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    pq.write_table(table, path, row_group_size=artifacts.ROWS_PER_GROUP, compression="zstd")
