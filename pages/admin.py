@@ -32,7 +32,7 @@ def health() -> None:
 def counts(user: User) -> None:
     """How many jobs have each status."""
     by_status = runtime().jobs.counts(user, everyone=True)
-    with st.grid("auto", min_column_width=120):
+    with st.grid(len(JobStatus), min_column_width=100):
         for status in JobStatus:
             st.metric(STATUS_TEXTS[status], by_status.get(status, 0), border=True)
 

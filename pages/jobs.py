@@ -44,7 +44,7 @@ def job_list(user: User) -> None:
         if n_pages > 1:
             st.pagination(n_pages, key="jobs_page")
         if page.total:
-            st.caption(count(page.total, "job"))
+            st.caption(f"{count(page.total, 'job')}. Click a name to open it.")
         refresh_while(
             any(job.is_active for job in page.jobs), key="jobs_refresh", updated_at=updated_at, is_fresh=is_fresh
         )

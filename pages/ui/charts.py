@@ -22,6 +22,7 @@ from training.spec import ModelName
 _MAX_COMPONENTS: Final = 8
 _MAX_FEATURES: Final = 15
 _NAME_LENGTH: Final = 28
+_OUTER_LEVEL: Final = 90  # intervals from here on are drawn fainter than those inside them
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +274,7 @@ def _band(figure: go.Figure, windows: Sequence[pd.DataFrame], level: int, colour
         x=xs,
         y=ys,
         fill="toself",
-        fillcolor=_rgba(colour, 0.2),
+        fillcolor=_rgba(colour, 0.16 if level >= _OUTER_LEVEL else 0.3),
         line={"width": 0},
         name=f"{level} % interval",
         hoverinfo="skip",

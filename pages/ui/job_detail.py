@@ -48,7 +48,7 @@ _TABS: Final = ("Timeline", "Configuration", "Log")
 def job_detail(user: User, job_id: JobId) -> None:
     """Everything about a job; refreshes by itself while the job is active."""
     with error_boundary("the job"):
-        st.page_link(links.JOBS, label="All jobs", icon=":material/arrow_back:")
+        st.button("All jobs", key="job_list", icon=":material/arrow_back:", type="tertiary", on_click=_leave)
         try:
             job, updated_at, is_fresh = last_known(f"job_{job_id}", lambda: runtime().jobs.get(user, job_id))
         except NotFound as exc:
@@ -198,6 +198,11 @@ def _log(user: User, job: Job) -> None:
 
 def _ask(action: str, job_id: JobId) -> None:
     st.session_state[_CONFIRM] = (action, job_id)
+    st.rerun()
+
+
+def _leave() -> None:
+    del st.query_params["job"]
     st.rerun()
 
 

@@ -26,7 +26,7 @@ def header(results: JobResults) -> None:
         st.warning("No model could be scored in the backtest, so none is recommended. See the Leaderboard for why.")
         return
     st.markdown(headline(best, board, spec))
-    with st.grid(4):
+    with st.grid(5, min_column_width=150):
         st.metric("Best model", best.model, border=True, height="stretch")
         st.metric(
             f"Backtest error ({metric_text(board.metric)})", score(best.score, board.metric), border=True,
@@ -34,8 +34,8 @@ def header(results: JobResults) -> None:
         )  # fmt: skip
         if best.model != ModelName.SEASONAL_NAIVE:
             st.metric(
-                "Error against seasonal naive", _signed(best.skill_vs_seasonal_naive), border=True, height="stretch",
-                help="How the error compares with repeating the last season. Below zero is better.",
+                "Against seasonal naive", _signed(best.skill_vs_seasonal_naive), border=True, height="stretch",
+                help="How much smaller (−) or larger (+) the error is than when the last season is repeated.",
             )  # fmt: skip
         for level in spec.levels[:2]:
             st.metric(

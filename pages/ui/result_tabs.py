@@ -119,7 +119,8 @@ def series_tab(results: JobResults, _view: View) -> None:
         shown, hide_index=True, key="table_series", alt="Series by backtest error, the worst first", lazy=False,
         column_config={
             artifacts.ID: st.column_config.ButtonColumn(
-                "Series", on_click=open_series, key="table_series_open", type="tertiary", width="medium", pinned=True
+                "Series", on_click=open_series, key="table_series_open", type="tertiary", alignment="left",
+                width="medium", pinned=True,
             ),
             "skill": st.column_config.NumberColumn("Better than seasonal naive by", format="%.0f %%"),
             **_score_columns(results),

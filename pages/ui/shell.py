@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from pages.ui import links
@@ -10,6 +12,9 @@ from pages.ui.format import escape, moment
 from pages.ui.session import current_user, runtime, timezone
 from services.bootstrap import Runtime
 from services.domain.access import User
+
+# One image for both appearances: its colour has contrast enough on either.
+LOGO = Path(__file__).with_name("logo.svg")
 
 
 def pages_for(user: User) -> list[st.Page]:
@@ -43,7 +48,7 @@ def show_health(app: Runtime) -> None:
 
 
 st.set_page_config(page_title="Finance Forecast", page_icon=":material/show_chart:", layout="wide")
-st.logo(":material/show_chart:", size="large")
+st.logo(LOGO, size="large", icon_image=":material/show_chart:")
 with error_boundary("shell"):
     user = current_user()
     page = st.navigation(pages_for(user))

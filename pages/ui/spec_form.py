@@ -8,7 +8,7 @@ import streamlit as st
 from holidays.registry import COUNTRIES
 
 from pages.ui.format import escape, metric_text
-from pages.ui.spec_state import covariate_key
+from pages.ui.spec_state import LEFT_OUT, covariate_key
 from pages.ui.spec_view import (
     AGGREGATION_TEXTS,
     COVARIATE_TEXTS,
@@ -68,8 +68,8 @@ def basics(frequency: Frequency, roles: ColumnRoles) -> None:
     )  # fmt: skip
     _covariates(roles)
     st.selectbox(
-        "Holidays", [None, *_COUNTRY_CODES], key="holidays_country",
-        format_func=lambda code: f"{_COUNTRIES[code]} ({code})" if code else "None",
+        "Holidays", _COUNTRY_CODES, index=None, key="holidays_country", placeholder="None",
+        format_func=lambda code: f"{_COUNTRIES[code]} ({code})",
         help="Public holidays of a country become something the models can learn from. For daily or hourly data.",
     )  # fmt: skip
 
@@ -84,8 +84,8 @@ def _covariates(roles: ColumnRoles) -> None:
     with st.grid("auto", min_column_width=220):
         for position, covariate in enumerate(roles.covariates):
             st.selectbox(
-                escape(covariate.name), [*CovariateKind, None], key=covariate_key(position),
-                format_func=lambda kind: COVARIATE_TEXTS[kind] if kind else "Leave out",
+                escape(covariate.name), [*CovariateKind, LEFT_OUT], key=covariate_key(position),
+                format_func=lambda kind: COVARIATE_TEXTS.get(kind, "Leave out"),
                 help="When its values are known.",
             )  # fmt: skip
 

@@ -26,6 +26,8 @@ _FIELDS: Final = {
     "non_negative": "non_negative",
     "seed": "seed",
 }
+LEFT_OUT: Final = "leave_out"
+"""Value of a covariate's widget when the forecast does not use it; no value at all could not be shown."""
 
 
 def covariate_key(position: int) -> str:
@@ -42,7 +44,7 @@ def put(state: MutableMapping[str, Any], spec: ForecastSpec, roles: ColumnRoles)
     state["time_limit_min"] = round(spec.time_limit_s / 60) if spec.time_limit_s else None
     kinds = {covariate.name: covariate.kind for covariate in spec.roles.covariates}
     for position, covariate in enumerate(roles.covariates):
-        state[covariate_key(position)] = kinds.get(covariate.name)
+        state[covariate_key(position)] = kinds.get(covariate.name, LEFT_OUT)
 
 
 def get(state: MutableMapping[str, Any], dataset_id: DatasetId, roles: ColumnRoles) -> ForecastSpec:
@@ -52,7 +54,7 @@ def get(state: MutableMapping[str, Any], dataset_id: DatasetId, roles: ColumnRol
         pydantic.ValidationError: a value is missing or out of range.
     """
     kinds = ((c.name, state.get(covariate_key(i))) for i, c in enumerate(roles.covariates))
-    covariates = tuple(Covariate(name=name, kind=CovariateKind(kind)) for name, kind in kinds if kind)
+    covariates = tuple(Covariate(name=name, kind=CovariateKind(kind)) for name, kind in kinds if kind != LEFT_OUT)
     minutes = state.get("time_limit_min")
     return ForecastSpec(
         dataset_id=dataset_id,

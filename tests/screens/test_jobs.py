@@ -1,0 +1,219 @@
+"""Jobs: the list, one job, and what can be done with it."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from services.domain.errors import StoreUnavailable
+from services.domain.job import JobId, JobStatus
+from services.ports import JobFilter, JobPage
+from tests.support.screens import Stage, texts
+
+
+def enabled(app: AppTest) -> set[str]:
+    keys = ("job_start", "job_results", "job_cancel", "job_retry", "job_clone", "job_delete")
+    return {app.button(key=key).label for key in keys if not app.button(key=key).disabled}
+
+
+def status(stage: Stage, job_id: str = "j1") -> JobStatus:
+    job = stage.jobs.get(JobId(job_id))
+    assert job is not None
+    return job.status
+
+
+def refreshes(app: AppTest) -> bool:
+    return bool(app.get("component_instance"))
+
+
+def test_my_jobs_are_listed_and_nobody_elses(stage: Stage) -> None:
+    stage.completed("a", name="Mine")
+    stage.pending("b", name="Bob's", owner="bob@example.com")
+    table = stage.open("jobs").dataframe[0].value
+    assert list(table["Job"]) == ["Mine"]
+    assert "Owner" not in table.columns
+
+
+def test_an_empty_list_says_what_to_do(stage: Stage) -> None:
+    app = stage.open("jobs")
+    assert "You have no jobs yet" in texts(app)
+    assert not refreshes(app)
+
+
+def test_jobs_are_found_by_text_and_status(stage: Stage) -> None:
+    for job_id, name in (("a", "Revenue"), ("b", "Costs")):
+        stage.pending(job_id, name=name)
+    stage.completed("c", name="Revenue 2")
+    app = stage.open("jobs")
+    app.text_input(key="jobs_text").set_value("reven").run()
+    assert set(app.dataframe[0].value["Job"]) == {"Revenue", "Revenue 2"}
+    app.get_by_key("jobs_status").set_value([JobStatus.COMPLETED]).run()
+    assert list(app.dataframe[0].value["Job"]) == ["Revenue 2"]
+    app.text_input(key="jobs_text").set_value("nothing like it").run()
+    assert "No job matches" in texts(app)
+
+
+def test_a_long_list_has_pages(stage: Stage) -> None:
+    for i in range(30):
+        stage.clock.advance(seconds=1)
+        stage.pending(f"j{i}", name=f"Job {i}")
+    app = stage.open("jobs")
+    assert len(app.dataframe[0].value) == 25
+    assert "30 jobs" in texts(app)
+    app.session_state["jobs_page"] = 2
+    app.run()
+    assert list(app.dataframe[0].value["Job"]) == [f"Job {i}" for i in range(4, -1, -1)]
+
+
+@pytest.mark.parametrize(("make", "is_active"), [("running", True), ("completed", False), ("pending", False)])
+def test_a_page_refreshes_itself_only_while_something_is_active(stage: Stage, make: str, is_active: bool) -> None:
+    getattr(stage, make)()
+    assert refreshes(stage.open("jobs")) == is_active
+    assert refreshes(stage.open("jobs", job="j1")) == is_active
+
+
+def test_while_the_store_is_down_the_last_known_list_stays_with_since_when(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.pending(name="Revenue")
+    app = stage.open("jobs")
+
+    def down(where: JobFilter, *, limit: int = 50, offset: int = 0) -> JobPage:
+        raise StoreUnavailable("The job store does not answer.")
+
+    monkeypatch.setattr(stage.jobs, "find", down)
+    stage.clock.advance(seconds=60)
+    app.run()
+    assert list(app.dataframe[0].value["Job"]) == ["Revenue"]
+    assert "this is the state as of 09:00:00" in texts(app)
+    assert refreshes(app)
+    assert "does not answer" in texts(stage.open("jobs"))  # another browser has nothing to fall back on
+
+
+@pytest.mark.parametrize(
+    ("make", "actions"),
+    [
+        ("pending", {"Start training", "Cancel", "Clone", "Delete"}),
+        ("running", {"Cancel", "Clone"}),
+        ("failed", {"Retry", "Clone", "Delete"}),
+        ("completed", {"View results", "Clone", "Delete"}),
+    ],
+)
+def test_only_what_is_legal_can_be_pressed(stage: Stage, make: str, actions: set[str]) -> None:
+    getattr(stage, make)()
+    assert enabled(stage.open("jobs", job="j1")) == actions
+
+
+def test_start_training_sends_the_job_off(stage: Stage) -> None:
+    stage.pending()
+    app = stage.open("jobs", job="j1")
+    app.button(key="job_start").click().run()
+    assert not app.exception
+    assert status(stage) is JobStatus.SUBMITTING
+    assert app.button(key="job_start").disabled
+
+
+def test_a_start_beyond_the_limit_says_so_and_changes_nothing(stage: Stage) -> None:
+    for i in range(5):
+        stage.running(f"r{i}")
+    stage.pending()
+    app = stage.open("jobs", job="j1")
+    app.button(key="job_start").click().run()
+    assert "5 active jobs, which is the limit" in texts(app)
+    assert status(stage) is JobStatus.PENDING
+
+
+def test_cancel_asks_first(stage: Stage) -> None:
+    stage.running()
+    app = stage.open("jobs", job="j1")
+    app.button(key="job_cancel").click().run()
+    assert status(stage) is JobStatus.RUNNING
+    app.button(key="confirm_cancel").click().run()
+    assert status(stage) is JobStatus.CANCELLING
+    with pytest.raises(KeyError):
+        app.button(key="confirm_cancel")
+
+
+def test_a_confirmation_can_be_declined_and_stays_open_meanwhile(stage: Stage) -> None:
+    stage.running()
+    app = stage.open("jobs", job="j1")
+    app.button(key="job_cancel").click().run()
+    app.run()
+    app.button(key="confirm_no").click().run()
+    assert status(stage) is JobStatus.RUNNING
+    with pytest.raises(KeyError):
+        app.button(key="confirm_no")
+
+
+def test_delete_asks_first_and_goes_back_to_the_list(stage: Stage) -> None:
+    stage.failed()
+    app = stage.open("jobs", job="j1")
+    app.button(key="job_delete").click().run()
+    app.button(key="confirm_delete").click().run()
+    assert stage.jobs.get(JobId("j1")) is None
+    assert "job" not in app.query_params
+    assert "You have no jobs yet" in texts(app)
+
+
+def test_retry_makes_a_second_attempt(stage: Stage) -> None:
+    stage.failed()
+    app = stage.open("jobs", job="j1")
+    app.button(key="job_retry").click().run()
+    job = stage.jobs.get(JobId("j1"))
+    assert (job.status, len(job.attempts)) == (JobStatus.SUBMITTING, 2)
+    assert list(app.dataframe[0].value["Attempt"]) == [1, 2]
+
+
+def test_clone_shows_the_copy_ready_to_start(stage: Stage) -> None:
+    stage.dataset()
+    stage.completed(name="Revenue")
+    app = stage.open("jobs", job="j1")
+    app.button(key="job_clone").click().run()
+    assert app.query_params["job"] != "j1"
+    assert app.title[0].value == r"Revenue \(copy\)"
+    assert not app.button(key="job_start").disabled
+
+
+def test_view_results_goes_to_the_results_of_this_job(stage: Stage) -> None:
+    stage.completed(name="Revenue")
+    app = stage.open("jobs", job="j1")
+    app.button(key="job_results").click().run()
+    assert not app.exception
+    assert "on average" in texts(app)
+
+
+def test_a_failed_job_says_why(stage: Stage) -> None:
+    stage.failed(message="Series 'a' has 2 rows. Drop it.")
+    assert r"Series 'a' has 2 rows\. Drop it\." in [error.value for error in stage.open("jobs", job="j1").error]
+
+
+def test_the_timeline_is_newest_first(stage: Stage) -> None:
+    stage.failed(message="Too short")
+    app = stage.open("jobs", job="j1")
+    events = [text.value.split("**")[1] for text in app.markdown if "**" in text.value]
+    assert events == ["Failed", "Started", "Created"]
+
+
+def test_configuration_and_log_are_on_their_tabs(stage: Stage) -> None:
+    stage.running()
+    app = stage.open("jobs", job="j1")
+    assert not app.code
+    app.session_state["job_tabs"] = "Configuration"
+    app.run()
+    assert "Monthly, month start" in app.table[0].value.to_string()
+    app.session_state["job_tabs"] = "Log"
+    app.run()
+    assert "r-j1 line 300" in app.code[0].value
+
+
+@pytest.mark.parametrize("job_id", ["nobody", "bobs"])
+def test_a_job_that_is_gone_reads_as_not_found(stage: Stage, job_id: str) -> None:
+    app = stage.open("jobs", job=job_id)
+    assert "There is no job" in texts(app)
+    assert "All jobs" in [button.label for button in app.button]
+
+
+def test_names_with_markup_are_shown_letter_by_letter(stage: Stage) -> None:
+    stage.pending(name="<b>x</b> **y** :red[z] 🙂")
+    app = stage.open("jobs", job="j1")
+    assert app.title[0].value == r"\<b\>x\</b\> \*\*y\*\* \:red\[z\] 🙂"
