@@ -52,7 +52,7 @@ def draft(user: User, dataset: Dataset) -> None:
     fill_form(dataset, options, roles)
     problem: InvalidInput | None = None
     try:
-        preview = preview_of(user, dataset, options)
+        preview = preview_of(user, dataset.dataset_id, options)
     except InvalidInput as exc:
         preview, problem = None, exc
     form, side = st.columns([2, 3], gap="large")
@@ -76,7 +76,7 @@ def draft(user: User, dataset: Dataset) -> None:
 
 def verdict(user: User, dataset: Dataset, options: ReadOptions, roles: ColumnRoles) -> None:
     """The quality report, and the way on when nothing blocks it."""
-    result = checked(user, dataset, options, roles)
+    result = checked(user, dataset.dataset_id, options, roles)
     report(result, roles)
     forward = st.button(
         "Continue to configure", key="upload_continue", type="primary", icon=":material/arrow_forward:",

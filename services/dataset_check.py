@@ -67,7 +67,7 @@ def check_table(table: pd.DataFrame, options: ReadOptions, roles: ColumnRoles, *
     profile = profile_panel(panel, roles, as_of=as_of)
     blocking = profile.of(Severity.BLOCKING)
     rest = tuple(finding for finding in profile.findings if finding not in blocking)
-    return Checked(findings=(*blocking, *ambiguous, *rest), profile=profile, sample=_few_series(panel))
+    return Checked(findings=(*blocking, *ambiguous, *rest), profile=profile, sample=few_series(panel))
 
 
 def unreadable(error: DataError) -> Checked:
@@ -97,7 +97,7 @@ def _ambiguous_dates(table: pd.DataFrame, options: ReadOptions, roles: ColumnRol
         )
 
 
-def _few_series(panel: pd.DataFrame) -> pd.DataFrame:
+def few_series(panel: pd.DataFrame) -> pd.DataFrame:
     """The first few series of a panel."""
     names = panel[ID].drop_duplicates().head(_SAMPLE_SERIES)
     return panel[panel[ID].isin(names)].reset_index(drop=True)

@@ -20,7 +20,7 @@ from typing import BinaryIO, Final, cast
 import pandas as pd
 import pyarrow.parquet as pq
 
-from services.dataset_check import Checked, TablePreview, check_table, panel_of, unreadable
+from services.dataset_check import Checked, TablePreview, check_table, few_series, panel_of, unreadable
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import InvalidInput, NotFound
@@ -221,11 +221,36 @@ class DatasetService:
             head = read_table(self._raw(dataset), options, n_rows=_GUESS_ROWS)
         except DataError:  # preview and check say it with its remedy
             return options
-        column = head.get(time)
-        guess = None if column is None else guess_dates(column, prefers_day_first=options.day_first, by_name=True)
-        if guess is None:
-            return options
-        return options.model_copy(update={"date_format": guess.date_format, "day_first": guess.day_first})
+        return _dated(head[time], options) if time in head.columns else options
+
+    def reread(self, user: User, dataset_id: DatasetId, options: ReadOptions) -> Dataset:
+        """Save other reading options, and what follows from them.
+
+        Roles whose columns are still there stay, else they are guessed anew. The date format is worked out again
+        unless it is what was changed.
+        """
+        dataset = self.get(user, dataset_id)
+        roles = self.roles(dataset)
+        try:
+            head = read_table(self._raw(dataset), options, n_rows=_GUESS_ROWS)
+        except DataError:  # the options are kept all the same: the user is on the way to the right ones
+            return self.save_draft(user, dataset_id, options=options)
+        if roles is None or not _names(roles) <= set(head.columns):
+            roles = guess_roles(head, day_first=options.day_first).roles()
+        if roles and options.date_format == self.options(dataset).date_format:
+            options = _dated(head[roles.time], options)
+        return self.save_draft(user, dataset_id, options=options, roles=roles)
+
+    def sample(self, user: User, dataset_id: DatasetId) -> pd.DataFrame:
+        """A few series of the kept panel, for a chart.
+
+        Raises:
+            NotFound: the dataset is not kept yet, not there, or someone else's.
+        """
+        with pq.ParquetFile(self._panel_path(self.get(user, dataset_id))) as file:
+            head = file.read_row_group(0).to_pandas()
+            is_cut = file.num_row_groups > 1 and head[ID].nunique() > 1
+        return few_series(head[head[ID] != head[ID].iloc[-1]] if is_cut else head)
 
     def _today(self) -> date:
         return self._clock.now().date()
@@ -325,21 +350,34 @@ class DatasetService:
         Raises:
             NotFound: the dataset is not kept yet, not there, or someone else's.
         """
-        dataset = self.get(user, dataset_id)
-        if dataset.status is not DatasetStatus.READY:
-            raise NotFound("panel of dataset", dataset_id)
-        try:
-            path = self._files.local_path(dataset.panel_key)
-        except FileNotFoundError as exc:
-            raise NotFound("panel of dataset", dataset_id) from exc
+        path = self._panel_path(self.get(user, dataset_id))
         filters = None if unique_ids is None else [(ID, "in", list(unique_ids))]
         return cast(pd.DataFrame, pq.read_table(path, filters=filters).to_pandas())
+
+    def _panel_path(self, dataset: Dataset) -> Path:
+        try:
+            if dataset.status is DatasetStatus.READY:
+                return self._files.local_path(dataset.panel_key)
+        except FileNotFoundError as exc:
+            raise NotFound("panel of dataset", dataset.dataset_id) from exc
+        raise NotFound("panel of dataset", dataset.dataset_id)
 
     def _raw(self, dataset: Dataset) -> Path:
         try:
             return self._files.local_path(dataset.raw_key)
         except FileNotFoundError as exc:
             raise NotFound("file of dataset", dataset.dataset_id) from exc
+
+
+def _names(roles: ColumnRoles) -> set[str]:
+    return {roles.time, roles.target, *roles.series, *(covariate.name for covariate in roles.covariates)}
+
+
+def _dated(column: pd.Series, options: ReadOptions) -> ReadOptions:
+    guess = guess_dates(column, prefers_day_first=options.day_first, by_name=True)
+    if guess is None:
+        return options
+    return options.model_copy(update={"date_format": guess.date_format, "day_first": guess.day_first})
 
 
 def _folder(dataset: Dataset) -> str:

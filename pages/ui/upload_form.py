@@ -6,7 +6,6 @@ or another tab finds it; what is on screen is filled from there.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,6 +27,7 @@ _COVARIATES: Final = {
     "static_covariates": CovariateKind.STATIC,
 }
 _MANY: Final = ("series_cols", *_COVARIATES)
+_READING: Final = ("encoding", "separator", "decimal", "thousands", "header_row", "sheet", "date_format")
 _FORMATS: Final = {TableFormat.CSV: "CSV text", TableFormat.PARQUET: "Parquet", TableFormat.EXCEL: "Excel"}
 _SEPARATORS: Final = {",": "Comma ,", ";": "Semicolon ;", "\t": "Tab", "|": "Bar |", " ": "Space", ":": "Colon :"}
 _DECIMALS: Final = {".": "Point 1.5", ",": "Comma 1,5"}
@@ -53,7 +53,7 @@ def fill_form(dataset: Dataset, options: ReadOptions, roles: ColumnRoles | None)
 
 
 def _put_options(options: ReadOptions) -> None:
-    for name in ("encoding", "separator", "decimal", "thousands", "header_row", "sheet", "date_format"):
+    for name in _READING:
         st.session_state[f"read_{name}"] = getattr(options, name)
 
 
@@ -165,7 +165,8 @@ def reading_form(user: User, dataset: Dataset, options: ReadOptions, *, is_open:
                 "Encoding", _with(_ENCODINGS, options.encoding), key="read_encoding", accept_new_options=True, **change
             )
         if options.format is TableFormat.EXCEL:
-            st.selectbox("Worksheet", runtime().datasets.sheets(user, dataset.dataset_id), key="read_sheet", **change)
+            sheets = runtime().datasets.sheets(user, dataset.dataset_id)
+            st.selectbox("Worksheet", _with(sheets, options.sheet), key="read_sheet", **change)
         if options.format is not TableFormat.PARQUET:
             left, right = st.columns(2)
             left.selectbox(
@@ -181,8 +182,7 @@ def reading_form(user: User, dataset: Dataset, options: ReadOptions, *, is_open:
             )  # fmt: skip
         st.selectbox(
             "Date format", _with((None, *DATE_FORMATS), options.date_format), key="read_date_format",
-            format_func=_date_label, help="Of the time column.",
-            on_change=_options_changed, args=(user, dataset, True),
+            format_func=_date_label, help="Of the time column.", **change,
         )  # fmt: skip
 
 
@@ -218,25 +218,14 @@ def _summary(options: ReadOptions) -> str:
 
 
 @guarded("the reading options")
-def _options_changed(user: User, dataset: Dataset, by_date_format: bool = False) -> None:
-    """Save the options, and fit roles and date format to the table as it is read now."""
+def _options_changed(user: User, dataset: Dataset) -> None:
+    """Save the options, and let roles and date format follow what the table is now."""
     state, service = st.session_state, runtime().datasets
-    options = service.options(dataset)
-    encoding = str(state.get("read_encoding") or options.encoding)
-    codecs.lookup(encoding)
-    changed = {"encoding": encoding, "date_format": state["read_date_format"]}
-    for name in ("separator", "decimal", "thousands", "header_row", "sheet"):
-        changed[name] = state.get(f"read_{name}", getattr(options, name))
-    options = ReadOptions.model_validate(options.model_dump() | changed)
-    service.save_draft(user, dataset.dataset_id, options=options)
-    if by_date_format:
-        return
-    roles = service.roles(dataset)
-    guess = service.suggest_roles(user, dataset.dataset_id, options)
-    if not _fits(roles, guess_columns := service.columns(user, dataset.dataset_id, options)) and guess_columns:
-        roles = guess.roles()
-        _put_roles(roles)
-    if roles:
-        options = service.dated(user, dataset.dataset_id, options, roles.time)
-        _put_options(options)
-        service.save_draft(user, dataset.dataset_id, options=options, roles=roles)
+    before = service.options(dataset)
+    changed = {name: state.get(f"read_{name}", getattr(before, name)) for name in _READING}
+    date_format = changed["date_format"]
+    if date_format and date_format.startswith(("%d", "%m")):
+        changed["day_first"] = date_format.startswith("%d")
+    after = service.reread(user, dataset.dataset_id, ReadOptions.model_validate(before.model_dump() | changed))
+    _put_options(service.options(after))
+    _put_roles(service.roles(after))
