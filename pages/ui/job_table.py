@@ -57,7 +57,7 @@ def job_table(
 
     def open_job() -> None:
         click = st.session_state[opened]
-        st.switch_page(opens, query_params={"job": job_ids[click["row"]]})
+        links.go(opens, job=job_ids[click["row"]])
 
     st.dataframe(
         job_rows(jobs, now, with_owner=with_owner),

@@ -34,7 +34,7 @@ def header(results: JobResults) -> None:
         )  # fmt: skip
         if best.model != ModelName.SEASONAL_NAIVE:
             st.metric(
-                "Against seasonal naive", _signed(best.skill_vs_seasonal_naive), border=True, height="stretch",
+                "Against seasonal naive", against_naive(best.skill_vs_seasonal_naive), border=True, height="stretch",
                 help="How much smaller (−) or larger (+) the error is than when the last season is repeated.",
             )  # fmt: skip
         for level in spec.levels[:2]:
@@ -75,7 +75,11 @@ def headline(best: ModelEntry, board: Leaderboard, spec: ForecastSpec) -> str:
     return f"{text}."
 
 
-def _signed(skill: float | None) -> str:
+def against_naive(skill: float | None) -> str:
+    """How much smaller (−) or larger (+) an error is than seasonal naive's."""
     if skill is None:
         return "–"
-    return f"{'−' if skill > 0 else '+'}{percent(abs(skill), 0)}"
+    text = percent(abs(skill), 0)
+    if text == percent(0, 0):
+        return text
+    return f"{'−' if skill > 0 else '+'}{text}"

@@ -8,6 +8,7 @@ import streamlit as st
 from pages.ui import charts, result_data, spec_view
 from pages.ui.downloads import downloads
 from pages.ui.format import escape, metric_text, number, percent, score
+from pages.ui.result_header import against_naive
 from pages.ui.result_picker import View, recent
 from services.results import JobResults, error_by_step
 from training import artifacts
@@ -89,9 +90,7 @@ def leaderboard_tab(results: JobResults, view: View) -> None:
             "Rank": entry.rank,
             "Model": entry.model,
             metric_text(board.metric): score(entry.score, board.metric),
-            "Against seasonal naive": percent(-entry.skill_vs_seasonal_naive, 0)
-            if entry.skill_vs_seasonal_naive is not None
-            else "–",
+            "Against seasonal naive": against_naive(entry.skill_vs_seasonal_naive),
             "Chosen for": percent(entry.share_won, 0),
             **{f"{level} % holds": percent(entry.coverage.get(str(level))) for level in results.spec.levels},
             "Series": entry.n_series,

@@ -52,6 +52,7 @@ st.logo(LOGO, size="large", icon_image=":material/show_chart:")
 with error_boundary("shell"):
     user = current_user()
     page = st.navigation(pages_for(user))
+    links.follow()
     with st.sidebar:
         st.caption(f":material/person: {escape(user.name)}")
     show_health(runtime())

@@ -102,4 +102,4 @@ def _create(user: User, dataset: Dataset, roles: ColumnRoles) -> None:
     job = runtime().jobs.create(user, dataset_id=dataset.dataset_id, spec=spec, name=name, request_id=request_id)
     runtime().datasets.save_draft(user, dataset.dataset_id, spec_json="")
     st.session_state.pop(FORM)
-    st.switch_page(links.JOBS, query_params={"job": job.job_id})
+    links.go(links.JOBS, job=job.job_id)

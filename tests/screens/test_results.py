@@ -1,0 +1,192 @@
+"""Results: what a finished job shows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.ui import session
+from services.domain.access import User
+from tests.support.results import SERIES, spec
+from tests.support.screens import Stage, texts
+from training import artifacts
+
+
+def tab(app: AppTest, title: str) -> AppTest:
+    app.session_state["results_tabs"] = title
+    return app.run()
+
+
+def charts(app: AppTest) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+
+
+def traces(app: AppTest) -> list[str]:
+    return [trace.get("name", "") for trace in charts(app)[0]["data"]]
+
+
+def test_without_a_job_the_finished_ones_are_offered(stage: Stage) -> None:
+    stage.completed("a", name="Revenue")
+    stage.running("b", name="Costs")
+    assert list(stage.open("results").dataframe[0].value["Job"]) == ["Revenue"]
+
+
+def test_without_any_finished_job_the_way_to_one_is_shown(stage: Stage) -> None:
+    assert "No job has finished yet" in texts(stage.open("results"))
+
+
+@pytest.mark.parametrize(("make", "said"), [("running", "running"), ("failed", "failed"), ("pending", "not started")])
+def test_a_job_without_results_says_so_and_leads_to_the_job(stage: Stage, make: str, said: str) -> None:
+    getattr(stage, make)()
+    app = stage.open("results", job="j1")
+    assert f"its status is “{said}”" in texts(app)
+    assert [link.value for link in app.page_link] == ["Go to the job"]
+    assert not charts(app)
+
+
+def test_a_link_to_a_job_opens_in_a_new_browser(stage: Stage) -> None:
+    stage.completed(name="Revenue")
+    app = stage.open("results", job="j1")
+    assert not app.exception
+    assert app.title[0].value == "Revenue"
+
+
+def test_the_error_is_said_in_words(stage: Stage) -> None:
+    stage.completed()
+    text = texts(stage.open("results", job="j1"))
+    assert "**XGBoost** is on average **5.0 % off** over 2 backtests of 6 months" in text
+    assert "**50 % better** than seasonal naive" in text
+
+
+def test_measured_coverage_stands_beside_what_was_promised(stage: Stage) -> None:
+    stage.completed()
+    metrics = {metric.label: metric.value for metric in stage.open("results", job="j1").metric}
+    assert (metrics["80 % interval holds"], metrics["95 % interval holds"]) == ("79.0 %", "94.0 %")
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"), [("mase", "a scaled error (MASE) of **0.05**"), ("mae", "misses by **0.05** (MAE)")]
+)
+def test_every_metric_has_its_own_words(stage: Stage, metric: str, said: str) -> None:
+    stage.completed(of=spec(metric=metric))
+    assert said in texts(stage.open("results", job="j1"))
+
+
+def test_a_run_in_which_nothing_could_be_scored_recommends_nothing(stage: Stage) -> None:
+    stage.completed()
+    board = {"metric": "wape", "selection": "per_series", "winner": None, "models": []}
+    (stage.results.root / "run-j1" / artifacts.LEADERBOARD).write_text(json.dumps(board))
+    app = stage.open("results", job="j1")
+    assert "No model could be scored" in texts(app)
+    assert charts(app)
+
+
+def test_the_chosen_series_is_charted_with_its_intervals_and_only_it_is_read(stage: Stage) -> None:
+    stage.completed()
+    app = stage.open("results", job="j1")
+    app.selectbox(key="results_series").select("South / Tea").run()
+    assert {"XGBoost", "80 % interval", "95 % interval", "revenue (history)"} <= set(traces(app))
+    whole = {artifacts.FORECAST, artifacts.HISTORY, artifacts.BACKTEST}
+    assert all(chosen is not None for artifact, chosen in stage.results.reads if artifact in whole)
+
+
+def test_a_link_can_name_the_series(stage: Stage) -> None:
+    stage.completed()
+    app = stage.open("results", job="j1", results_series="South / Tea")
+    assert app.selectbox(key="results_series").value == "South / Tea"
+
+
+def test_other_models_can_be_added_to_the_chart(stage: Stage) -> None:
+    stage.completed()
+    app = stage.open("results", job="j1")
+    app.get_by_key(f"results_models_{SERIES[1]}").set_value(["XGBoost", "Prophet"]).run()
+    assert "Prophet" in traces(app)
+
+
+def test_a_series_without_a_forecast_says_why(stage: Stage) -> None:
+    stage.completed(no_forecast=("South / Tea",))
+    app = stage.open("results", job="j1", results_series="South / Tea")
+    assert "No model could forecast this series" in texts(app)
+    assert "a model needs 3" in texts(app)
+    assert not app.exception
+
+
+def test_backtest_shows_forecasts_over_actuals_and_scores_of_the_series(stage: Stage) -> None:
+    stage.completed()
+    app = tab(stage.open("results", job="j1"), "Backtest")
+    assert {"revenue (actual)", "XGBoost"} <= set(traces(app))
+    assert len(charts(app)) == 2
+    assert list(app.dataframe[0].value["model"]) == ["SeasonalNaive", "XGBoost", "Prophet"]
+
+
+def test_the_leaderboard_is_best_first(stage: Stage) -> None:
+    stage.completed()
+    app = tab(stage.open("results", job="j1"), "Leaderboard")
+    table = app.dataframe[0].value
+    assert list(table["Model"]) == ["XGBoost", "SeasonalNaive", "Prophet"]
+    assert list(table["Against seasonal naive"]) == ["−50 %", "0 %", "+100 %"]
+
+
+def test_series_are_listed_worst_first(stage: Stage) -> None:
+    stage.completed(no_forecast=("North / Tea",))
+    app = tab(stage.open("results", job="j1"), "Series")
+    assert list(app.dataframe[0].value[artifacts.ID]) == ["North / Tea", "South / Tea", "North / Coffee"]
+
+
+def test_importances_are_shown_where_a_model_has_them(stage: Stage) -> None:
+    stage.completed()
+    app = tab(stage.open("results", job="j1"), "Explain")
+    assert "XGBoost: what it goes by" in texts(app)
+    assert "sum of" not in texts(app)
+
+
+def test_no_explanation_is_made_up_for_models_without_one(stage: Stage) -> None:
+    stage.completed()
+    (stage.results.root / "run-j1" / artifacts.IMPORTANCE).unlink()
+    app = tab(stage.open("results", job="j1"), "Explain")
+    assert "None of these models can truthfully say" in texts(app)
+    assert not charts(app)
+
+
+def test_details_tell_configuration_and_what_was_done_to_the_data(stage: Stage) -> None:
+    stage.completed()
+    app = tab(stage.open("results", job="j1"), "Details")
+    assert r"2 missing months filled in\." in texts(app)
+    assert "revenue, 6 months ahead" in app.table[0].value.to_string()
+
+
+def test_downloads_are_offered_in_three_formats(stage: Stage) -> None:
+    stage.completed(name="Revenue / Q4 <b>")
+    app = stage.open("results", job="j1")
+    labels = [button.label for button in app.get("download_button")]
+    assert labels == ["Download CSV", "Download Parquet", "Download Excel"]
+
+
+def test_results_of_others_are_not_found_even_after_their_owner_looked_at_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.completed(name="Secret")
+    stage.open("results", job="j1")
+    monkeypatch.setattr(session, "current_user", lambda: User(name="bob@example.com"))
+    app = stage.open("results", job="j1")
+    assert "There is no job 'j1', or it is not yours" in texts(app).replace("\\", "")
+    assert "Secret" not in texts(app)
+    assert not charts(app)
+
+
+def test_a_second_look_at_a_series_reads_nothing_again(stage: Stage) -> None:
+    stage.completed()
+    stage.open("results", job="j1")
+    reads = len(stage.results.reads)
+    stage.open("results", job="j1")
+    assert len(stage.results.reads) == reads
+
+
+def test_a_damaged_run_is_a_message_not_a_crash(stage: Stage) -> None:
+    stage.completed()
+    (stage.results.root / "run-j1" / artifacts.HISTORY).unlink()
+    app = stage.open("results", job="j1")
+    assert not app.exception
+    assert "no readable history" in texts(app).replace("\\", "")
