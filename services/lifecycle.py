@@ -86,7 +86,7 @@ class Lifecycle:
         try:
             job = self._with_mlflow_run(job)
             run_id = self._executor.submit(self._submission(job, spec, panel_uri=self._files.uri(dataset.panel_key)))
-        except (Unavailable, OSError) as exc:
+        except Unavailable as exc:
             logger.warning("Job %s could not be sent: %s", job.job_id, exc)
             return self._not_sent(job, str(exc))
         return self._accept(job, run_id)

@@ -22,7 +22,7 @@ from services.domain.failure import RetryPolicy
 logger = logging.getLogger(__name__)
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-_SIMILAR: Final = 0.88  # JOB_POLL_INTERVAL is a typo of ours, JOB_NAME is somebody else's
+_SIMILAR: Final = 0.85  # JOB_POLL_INTERVAL is a typo of ours, JOB_NAME is somebody else's
 _OURS: Final = "FORECAST_"  # no other program's variables begin like this
 
 

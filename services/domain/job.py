@@ -322,6 +322,7 @@ class Job:
 
     def completed(self, outcome: Outcome | None, now: datetime, ended_at: datetime | None = None) -> Job:
         """RUNNING or CANCELLING -> COMPLETED: finished first wins."""
+        self._require(_WITH_A_RUN, "complete")
         return self._to(
             JobStatus.COMPLETED, "complete", now,
             attempts=self._with_attempt(ended_at=ended_at or now), outcome=outcome, step="", error="",
@@ -330,6 +331,7 @@ class Job:
 
     def failed(self, cause: Cause, message: str, now: datetime, ended_at: datetime | None = None) -> Job:
         """SUBMITTING, RUNNING or CANCELLING -> FAILED."""
+        self._require(ACTIVE, "fail")
         return self._to(
             JobStatus.FAILED, "fail", now,
             attempts=self._with_attempt(ended_at=ended_at or now, cause=cause, message=message),

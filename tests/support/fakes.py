@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import BinaryIO
 
 from services.domain.errors import ExecutorUnavailable, TrackingUnavailable
 from services.domain.failure import Cause
@@ -29,34 +26,6 @@ class FakeClock:
 
     def advance(self, *, seconds: float) -> None:
         self._now += timedelta(seconds=seconds)
-
-
-class FakeFiles:
-    """``FileStore`` in a dictionary; paths it gives out are only good as text."""
-
-    def __init__(self) -> None:
-        self.contents: dict[str, bytes] = {}
-
-    def write(self, key: str, source: BinaryIO) -> int:
-        self.contents[key] = source.read()
-        return len(self.contents[key])
-
-    def put(self, key: str, content: bytes = b"x") -> None:
-        self.write(key, io.BytesIO(content))
-
-    def local_path(self, key: str) -> Path:
-        if key not in self.contents:
-            raise FileNotFoundError(key)
-        return Path("/fake") / key
-
-    def uri(self, key: str) -> str:
-        return f"/fake/{key}"
-
-    def exists(self, key: str) -> bool:
-        return key in self.contents
-
-    def delete_all(self, prefix: str) -> None:
-        self.contents = {key: value for key, value in self.contents.items() if not key.startswith(f"{prefix}/")}
 
 
 class ScriptedExecutor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 
+from services.adapters.files.memory import MemoryFileStore
 from services.adapters.memory.stores import MemoryDatasetStore, MemoryJobStore
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
@@ -15,7 +17,7 @@ from services.jobs import JobService, Limits
 from services.lifecycle import Lifecycle
 from services.ports import DatasetStore, Executor, JobStore
 from services.reconciler import Reconciler
-from tests.support.fakes import START, FakeClock, FakeFiles, FakeTracker, ScriptedExecutor
+from tests.support.fakes import START, FakeClock, FakeTracker, ScriptedExecutor
 from training.spec import ColumnRoles, ForecastSpec
 
 ANN = User(name="ann@example.com")
@@ -54,7 +56,7 @@ class World:
 
     jobs: JobStore = field(default_factory=MemoryJobStore)
     datasets: DatasetStore = field(default_factory=MemoryDatasetStore)
-    files: FakeFiles = field(default_factory=FakeFiles)
+    files: MemoryFileStore = field(default_factory=MemoryFileStore)
     executor: ScriptedExecutor = field(default_factory=ScriptedExecutor)
     tracker: FakeTracker = field(default_factory=FakeTracker)
     clock: FakeClock = field(default_factory=FakeClock)
@@ -67,7 +69,7 @@ class World:
         ids = count(1)
         dataset = make_dataset()
         self.datasets.put(dataset)
-        self.files.put(dataset.panel_key)
+        self.files.write(dataset.panel_key, io.BytesIO(b"panel"))
         self.service = JobService(
             jobs=self.jobs,
             datasets=self.datasets,

@@ -1,0 +1,83 @@
+"""The runtime as the server builds it, and what it says of its health."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+
+from services import bootstrap
+from services.adapters.sqlite.database import Database
+from services.api.routes import ROUTES, health
+from services.bootstrap import Runtime, build_runtime
+from services.domain.access import LOCAL_USER
+from services.domain.errors import StoreUnavailable
+from services.settings import SettingsError, read_settings
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    built = build_runtime(read_settings({"FORECAST_HOME": str(tmp_path)}))
+    bootstrap.install(built)
+    yield built
+    built.stop()
+    bootstrap._installed.clear()
+
+
+def answer() -> tuple[int, dict[str, object]]:
+    response = health(Request({"type": "http", "method": "GET", "headers": []}))
+    return response.status_code, json.loads(bytes(response.body))
+
+
+def test_a_fresh_runtime_works_and_has_opened_nothing_slow(runtime: Runtime) -> None:
+    assert runtime.jobs.find(LOCAL_USER).total == 0
+    assert runtime.datasets.list(LOCAL_USER) == ()
+    assert not runtime.is_warm()
+    assert bootstrap.current() is runtime
+
+
+def test_a_started_runtime_answers_at_once_and_is_warm_later(runtime: Runtime) -> None:
+    began = time.monotonic()
+    runtime.start()
+    assert time.monotonic() - began < 1
+    assert answer()[0] == 200
+    deadline = time.monotonic() + 120
+    while not runtime.is_warm():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    status, body = answer()
+    assert (status, body["status"], body["tracking"]) == (200, "ok", "ready")
+
+
+def test_health_without_its_store_is_503_and_tells_no_path(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.close()
+    status, body = answer()
+    assert (status, body["status"], body["store"]) == (503, "failing", "failing")
+    assert str(tmp_path) not in json.dumps(body)
+
+
+def test_the_health_route_is_where_it_is_documented() -> None:
+    assert Starlette(routes=ROUTES).url_path_for("health") == "/api/v2/health"
+
+
+def test_without_a_server_there_is_no_runtime() -> None:
+    bootstrap._installed.clear()
+    with pytest.raises(RuntimeError, match=r"streamlit run app\.py"):
+        bootstrap.current()
+
+
+def test_a_bad_environment_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECAST_HOM", "x")
+    with pytest.raises(SettingsError, match="FORECAST_HOME"):
+        build_runtime()
+
+
+def test_a_store_that_can_not_be_opened_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable):
+        Database(tmp_path / "file" / "state.db")

@@ -1,0 +1,573 @@
+"""What becomes of active jobs, whatever the executor, MLflow, the store or another app process does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.jobs import SqliteJobStore
+from services.domain.errors import ExecutorUnavailable, StaleJob, TrackingUnavailable
+from services.domain.failure import Cause
+from services.domain.job import EventKind, Job, JobStatus, MlflowRunId, Outcome, RunId
+from services.ports import RunState
+from tests.support.fakes import START
+from tests.support.world import ANN, World, make_dataset
+from training.errors import FailureKind, TrainingFailure
+
+S = JobStatus
+OUTCOME = Outcome(best_model="XGBoost", metric="wape", score=0.07)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def run_of(job: Job) -> RunId:
+    assert job.attempt is not None
+    assert job.attempt.run_id is not None
+    return job.attempt.run_id
+
+
+def mlflow_of(job: Job) -> MlflowRunId:
+    assert job.attempt is not None
+    assert job.attempt.mlflow_run_id is not None
+    return job.attempt.mlflow_run_id
+
+
+def kinds(world: World, job: Job) -> list[EventKind]:
+    return [event.kind for event in world.jobs.events(job.job_id)]
+
+
+def test_a_job_goes_from_start_to_results(world: World) -> None:
+    job = world.started()
+    world.reconciler.tick()
+    job = world.now(job)
+    assert (job.status, job.step) == (S.RUNNING, "Waiting for 1 run")
+    world.executor.set(run_of(job), RunState.RUNNING, started_at=START)
+    world.tracker.write(mlflow_of(job), percent=30, step="XGBoost: backtest 1 of 3")
+    world.reconciler.tick()
+    job = world.now(job)
+    assert (job.progress.percent, job.step) == (30, "XGBoost: backtest 1 of 3")
+    world.executor.set(run_of(job), RunState.SUCCEEDED, ended_at=START + timedelta(minutes=3))
+    world.tracker.write(mlflow_of(job), percent=100, outcome=OUTCOME)
+    world.reconciler.tick()
+    job = world.now(job)
+    assert (job.status, job.outcome, job.progress.percent) == (S.COMPLETED, OUTCOME, 100)
+    assert job.ended_at == START + timedelta(minutes=3)
+    assert kinds(world, job) == [
+        EventKind.CREATED,
+        EventKind.START_REQUESTED,
+        EventKind.SUBMITTED,
+        EventKind.STARTED,
+        EventKind.PROGRESS,
+        EventKind.COMPLETED,
+    ]
+
+
+def test_a_submission_says_all_the_run_needs(world: World) -> None:
+    job = world.running()
+    (sent,) = world.executor.submissions
+    assert sent.token == f"{job.job_id}-1"
+    assert sent.panel_uri == world.files.uri(make_dataset().panel_key)
+    assert sent.mlflow_run_id == mlflow_of(job)
+    assert sent.timeout_s == 3600
+    spec_file = world.files.local_path(f"jobs/{job.job_id}/spec.json")
+    assert sent.spec_uri == world.files.uri(f"jobs/{job.job_id}/spec.json")
+    assert spec_file.read_text() == job.spec_json
+
+
+def test_a_spec_with_a_time_limit_shortens_that_of_the_run(world: World) -> None:
+    world.service.start(ANN, world.created(time_limit_s=100).job_id)
+    world.reconciler.tick()
+    assert world.executor.submissions[0].timeout_s == 160
+
+
+def test_milestones_are_told_once(world: World) -> None:
+    job = world.running()
+    world.executor.set(run_of(job), RunState.RUNNING, started_at=START)
+    for percent in (10, 24, 26, 27, 80, 60, 81):
+        world.tracker.write(mlflow_of(job), percent=percent, step="Prophet")
+        world.reconciler.tick()
+    told = [e.detail for e in world.jobs.events(job.job_id) if e.kind is EventKind.PROGRESS]
+    assert told == ["25 %: Prophet", "75 %: Prophet"]
+    assert world.now(job).progress.percent == 81
+
+
+def test_a_tick_costs_one_look_whatever_the_number_of_jobs(world: World) -> None:
+    for _ in range(4):
+        world.running()
+    world.executor.observe_calls = world.tracker.report_calls = 0
+    world.reconciler.tick()
+    assert (world.executor.observe_calls, world.tracker.report_calls) == (1, 1)
+
+
+def test_an_unchanged_job_is_written_now_and_then_only(world: World) -> None:
+    job = world.running()
+    world.reconciler.tick()
+    before = world.now(job)
+    world.clock.advance(seconds=5)
+    world.reconciler.tick()
+    assert world.now(job) == before
+    world.clock.advance(seconds=30)
+    world.reconciler.tick()
+    assert world.now(job).observed_at == world.clock.now()
+
+
+# Submitting
+
+
+def test_a_crash_between_submitting_and_saving_ends_in_one_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.started()
+    save = world.jobs.save
+
+    def crash_on_accept(changed: Job, events: tuple[object, ...] = ()) -> Job:
+        if changed.status is S.RUNNING:
+            raise KeyboardInterrupt
+        return save(changed, events)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.jobs, "save", crash_on_accept)
+        with pytest.raises(KeyboardInterrupt):
+            world.reconciler.tick()
+    assert world.now(job).status is S.SUBMITTING
+    assert len(world.executor.runs) == 1
+    world.another_process().reconciler.tick()
+    assert world.now(job).status is S.RUNNING
+    assert len(world.executor.runs) == 1
+    assert len(world.tracker.reports) == 1
+    assert [s.token for s in world.executor.submissions] == [f"{job.job_id}-1"] * 2
+
+
+def test_a_submission_that_fails_is_sent_again_later_with_the_same_token(world: World) -> None:
+    job = world.started()
+    world.executor.loses_answers = 1
+    assert world.reconciler.tick() == 30
+    job = world.now(job)
+    assert (job.status, len(job.attempts)) == (S.SUBMITTING, 1)
+    assert "the answer was lost" in job.step
+    world.clock.advance(seconds=29)
+    world.reconciler.tick()
+    assert len(world.executor.submissions) == 1
+    world.clock.advance(seconds=1)
+    world.reconciler.tick()
+    assert world.now(job).status is S.RUNNING
+    assert len(world.executor.runs) == 1
+    assert kinds(world, job)[-2:] == [EventKind.RETRY_SCHEDULED, EventKind.SUBMITTED]
+
+
+def test_submissions_that_fail_again_and_again_fail_the_job(world: World) -> None:
+    job = world.started()
+    world.executor.refuses = 10
+    for _ in range(3):
+        world.reconciler.tick()
+        world.clock.advance(seconds=300)
+    job = world.now(job)
+    assert (job.status, job.error) == (S.FAILED, "the executor is busy")
+    assert job.attempt is not None
+    assert job.attempt.cause is Cause.TRANSIENT
+    assert world.tracker.closed == {mlflow_of(job): "FAILED"}
+    assert world.reconciler.tick() is None
+
+
+def test_when_only_answers_were_lost_the_run_is_adopted_not_failed(world: World) -> None:
+    job = world.started()
+    world.executor.loses_answers = 10
+    for _ in range(3):
+        world.reconciler.tick()
+        world.clock.advance(seconds=300)
+    assert world.now(job).status is S.RUNNING
+
+
+def test_mlflow_down_delays_the_start(world: World) -> None:
+    job = world.started()
+    world.tracker.is_down = True
+    world.reconciler.tick()
+    assert world.now(job).status is S.SUBMITTING
+    assert world.executor.submissions == []
+    world.tracker.is_down = False
+    world.clock.advance(seconds=30)
+    world.reconciler.tick()
+    assert world.now(job).status is S.RUNNING
+
+
+def test_a_job_whose_data_is_gone_fails_and_says_what_to_do(world: World) -> None:
+    job = world.started()
+    world.files.delete_all("datasets/d1")
+    world.reconciler.tick()
+    job = world.now(job)
+    assert job.status is S.FAILED
+    assert "Upload it again" in job.error
+
+
+def test_a_spec_that_can_not_be_read_fails_only_its_own_job(world: World) -> None:
+    broken, fine = world.started(), world.started()
+    world.jobs.save(replace(world.now(broken), spec_json='{"horizon": 0}'))
+    world.reconciler.tick()
+    assert world.now(broken).status is S.FAILED
+    assert "horizon" in world.now(broken).error
+    assert world.now(fine).status is S.RUNNING
+
+
+# Cancelling, in every state
+
+
+def test_cancelling_a_pending_job_ends_it_at_once(world: World) -> None:
+    job = world.service.cancel(ANN, world.created().job_id)
+    assert job.status is S.CANCELLED
+    world.reconciler.tick()
+    assert world.executor.submissions == []
+
+
+def test_cancelling_before_anything_was_sent_makes_no_run(world: World) -> None:
+    job = world.started()
+    assert world.service.cancel(ANN, job.job_id).status is S.CANCELLING
+    world.reconciler.tick()
+    assert world.now(job).status is S.CANCELLED
+    assert world.executor.runs == {}
+    assert kinds(world, job)[-2:] == [EventKind.CANCEL_REQUESTED, EventKind.CANCELLED]
+
+
+def test_cancelling_while_the_answer_is_lost_ends_the_run_that_was_made(world: World) -> None:
+    job = world.started()
+    world.executor.loses_answers = 1
+    world.reconciler.tick()
+    world.service.cancel(ANN, job.job_id)
+    world.reconciler.tick()
+    job = world.now(job)
+    assert job.status is S.CANCELLED
+    assert world.executor.runs[run_of(job)].state is RunState.CANCELLED
+    assert world.tracker.closed == {mlflow_of(job): "KILLED"}
+
+
+def test_a_cancel_that_comes_while_the_run_is_being_made_ends_that_run(world: World) -> None:
+    job = world.started()
+    world.executor.on_submit = lambda _: world.service.cancel(ANN, job.job_id) and None
+    world.reconciler.tick()
+    assert world.now(job).status is S.CANCELLING
+    world.reconciler.tick()
+    assert world.now(job).status is S.CANCELLED
+    assert [run.state for run in world.executor.runs.values()] == [RunState.CANCELLED]
+
+
+def test_a_run_made_for_a_job_that_another_process_has_already_cancelled_is_ended(world: World) -> None:
+    job = world.started()
+
+    def cancel_elsewhere(_: object) -> None:
+        world.service.cancel(ANN, job.job_id)
+        world.another_process().reconciler.tick()
+        assert world.now(job).status is S.CANCELLED
+
+    world.executor.on_submit = cancel_elsewhere
+    world.reconciler.tick()
+    assert world.now(job).status is S.CANCELLED
+    assert [run.state for run in world.executor.runs.values()] == [RunState.CANCELLED]
+
+
+def test_an_mlflow_run_made_for_a_job_cancelled_meanwhile_is_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.started()
+    open_run = world.tracker.open_run
+
+    def cancel_first(**given: object) -> MlflowRunId:
+        world.service.cancel(ANN, job.job_id)
+        return open_run(**given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.tracker, "open_run", cancel_first)
+    world.reconciler.tick()
+    world.reconciler.tick()
+    assert world.now(job).status is S.CANCELLED
+    assert world.tracker.reports == {}
+    assert world.executor.runs == {}
+
+
+def test_cancelling_a_running_job_ends_its_run_first(world: World) -> None:
+    job = world.running()
+    world.executor.obeys = False
+    world.service.cancel(ANN, job.job_id)
+    assert world.reconciler.tick() == 1, "somebody is watching"
+    assert world.now(job).status is S.CANCELLING
+    assert world.executor.cancelled == [run_of(job)]
+    world.executor.set(run_of(job), RunState.CANCELLED, ended_at=START)
+    world.reconciler.tick()
+    assert world.now(job).status is S.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("state", "cause", "status"),
+    [
+        (RunState.SUCCEEDED, None, S.COMPLETED),
+        (RunState.FAILED, Cause.INTERNAL, S.FAILED),
+        (RunState.FAILED, Cause.LOST, S.CANCELLED),
+        (RunState.UNKNOWN, None, S.CANCELLED),
+    ],
+)
+def test_what_the_run_really_reached_decides_the_end_of_a_cancel(
+    world: World, state: RunState, cause: Cause | None, status: JobStatus
+) -> None:
+    job = world.running()
+    world.executor.obeys = False
+    world.service.cancel(ANN, job.job_id)
+    world.executor.set(run_of(job), state, cause=cause, detail="x")
+    world.reconciler.tick()
+    assert world.now(job).status is status
+
+
+def test_a_cancel_waits_for_an_executor_that_is_down(world: World) -> None:
+    job = world.running()
+    world.service.cancel(ANN, job.job_id)
+    world.executor.is_down = True
+    with pytest.raises(ExecutorUnavailable):
+        world.reconciler.tick()
+    assert world.now(job).status is S.CANCELLING
+    world.executor.is_down = False
+    world.reconciler.tick()
+    assert world.now(job).status is S.CANCELLED
+
+
+# Bad ends
+
+
+def test_the_runs_own_typed_error_is_what_the_user_reads(world: World) -> None:
+    job = world.running()
+    failure = TrainingFailure(kind=FailureKind.DATA, message="Series 'a' has 3 rows.", remedy="Drop it.", series="a")
+    world.tracker.write(mlflow_of(job), failure=failure)
+    world.executor.set(run_of(job), RunState.FAILED, cause=Cause.INTERNAL, detail="exit code 2")
+    world.reconciler.tick()
+    job = world.now(job)
+    assert (job.status, job.error) == (S.FAILED, "Series 'a' has 3 rows. Drop it.")
+    assert job.attempt is not None
+    assert job.attempt.cause is Cause.DATA
+
+
+def test_an_error_that_can_not_be_read_does_not_hide_the_failure(world: World) -> None:
+    job = world.running()
+    mlflow_run_id = mlflow_of(job)
+    world.tracker.reports[mlflow_run_id] = replace(world.tracker.reports[mlflow_run_id], failure_json="{oops")
+    world.executor.set(run_of(job), RunState.FAILED, cause=Cause.INTERNAL, detail="exit code 1")
+    world.reconciler.tick()
+    assert (world.now(job).status, world.now(job).error) == (S.FAILED, "exit code 1")
+
+
+def test_a_lost_run_is_tried_again_as_a_new_attempt_and_fails_when_the_budget_is_spent(world: World) -> None:
+    job = world.running()
+    for attempt, wait in ((1, 30), (2, 60)):
+        world.executor.set(run_of(world.now(job)), RunState.FAILED, cause=Cause.LOST, detail="vanished")
+        world.reconciler.tick()
+        job = world.now(job)
+        assert job.status is S.SUBMITTING
+        assert job.next_attempt_at == world.clock.now() + timedelta(seconds=wait)
+        world.clock.advance(seconds=wait)
+        world.reconciler.tick()
+        job = world.now(job)
+        assert (job.status, len(job.attempts)) == (S.RUNNING, attempt + 1)
+    world.executor.set(run_of(job), RunState.FAILED, cause=Cause.LOST, detail="vanished")
+    world.reconciler.tick()
+    job = world.now(job)
+    assert (job.status, job.error) == (S.FAILED, "vanished")
+    assert len(world.executor.runs) == 3
+    assert set(world.tracker.closed.values()) == {"FAILED"}
+    assert [a.is_automatic for a in job.attempts] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(RunState.UNKNOWN, "can't be found"), (RunState.CANCELLED, "outside the app")],
+)
+def test_an_end_nobody_asked_for_is_told_as_one(state: RunState, words: str) -> None:
+    world = World()
+    world.policy = replace(world.policy, max_retries=0)
+    world = world.another_process()
+    job = world.running()
+    world.executor.set(run_of(job), state)
+    world.reconciler.tick()
+    assert world.now(job).status is S.FAILED
+    assert words in world.now(job).error
+
+
+def test_success_without_an_mlflow_run_is_no_success(world: World) -> None:
+    job = world.running()
+    world.tracker.reports.clear()
+    world.executor.set(run_of(job), RunState.SUCCEEDED)
+    world.reconciler.tick()
+    assert world.now(job).status is S.FAILED
+
+
+# What does not answer
+
+
+def test_with_the_executor_down_jobs_keep_their_last_known_state(world: World) -> None:
+    job = world.running()
+    before = world.now(job)
+    world.executor.is_down = True
+    world.clock.advance(seconds=60)
+    with pytest.raises(ExecutorUnavailable):
+        world.reconciler.tick()
+    assert world.now(job) == before
+
+
+def test_with_mlflow_down_states_move_but_ends_wait_for_what_the_run_wrote(world: World) -> None:
+    one, other = world.running(), world.running()
+    world.executor.set(run_of(one), RunState.RUNNING, started_at=START)
+    world.executor.set(run_of(other), RunState.SUCCEEDED)
+    world.tracker.is_down = True
+    with pytest.raises(TrackingUnavailable):
+        world.reconciler.tick()
+    assert world.now(one).attempt == replace(one.attempt, started_at=START)  # type: ignore[type-var]
+    assert world.now(other).status is S.RUNNING
+    world.tracker.is_down = False
+    world.reconciler.tick()
+    assert world.now(other).status is S.COMPLETED
+
+
+def test_one_jobs_defect_does_not_stop_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = world.running(), world.running()
+    for job in (bad, good):
+        world.executor.set(run_of(job), RunState.RUNNING, started_at=START)
+    save = world.jobs.save
+
+    def trip(changed: Job, events: tuple[object, ...] = ()) -> Job:
+        if changed.job_id == bad.job_id:
+            raise ZeroDivisionError("a defect")
+        return save(changed, events)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.jobs, "save", trip)
+    with pytest.raises(ZeroDivisionError):
+        world.reconciler.tick()
+    assert world.now(good).step == "Starting"
+    assert "a defect" in caplog.text
+    assert world.now(bad).status is S.RUNNING
+
+
+# Two app processes
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteJobStore]:
+    database = Database(tmp_path / "state.db")
+    yield SqliteJobStore(database)
+    database.close()
+
+
+def test_two_reconcilers_on_one_store_move_each_job_once(store: SqliteJobStore) -> None:
+    one = World(jobs=store)
+    worlds = [one, one.another_process()]
+    jobs = [one.started() for _ in range(5)]
+    stop = threading.Event()
+
+    def tick_on(world: World) -> None:
+        while not stop.is_set():
+            world.reconciler.tick()
+
+    with ThreadPoolExecutor() as pool:
+        loops = [pool.submit(tick_on, world) for world in worlds]
+        try:
+            until(lambda: all(one.now(job).status is S.RUNNING for job in jobs))
+            for job in jobs:
+                one.executor.set(run_of(one.now(job)), RunState.SUCCEEDED)
+            until(lambda: all(one.now(job).status is S.COMPLETED for job in jobs))
+        finally:
+            stop.set()
+    for loop in loops:
+        loop.result()
+    assert len(one.executor.runs) == 5
+    for job in jobs:
+        told = kinds(one, job)
+        assert told.count(EventKind.SUBMITTED) == told.count(EventKind.COMPLETED) == 1
+
+
+def test_a_lost_race_leaves_the_job_to_the_winner(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.started()
+
+    def lose(*_: object) -> Job:
+        raise StaleJob(job_id=job.job_id, version=0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.jobs, "save", lose)
+        assert world.reconciler.tick() == 5, "look again: somebody moved it"
+    world.reconciler.tick()
+    assert world.now(job).status is S.RUNNING
+    assert len(world.executor.runs) == 1
+
+
+# The loop
+
+
+def until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def looping(world: World) -> Iterator[World]:
+    world.reconciler.start()
+    yield world
+    world.reconciler.stop()
+
+
+def test_the_loop_sleeps_with_nothing_to_do_and_is_woken_by_a_start(looping: World) -> None:
+    until(lambda: looping.reconciler.health.last_success_at is not None)
+    job = looping.started()
+    time.sleep(0.05)
+    assert looping.now(job).status is S.SUBMITTING
+    looping.reconciler.wake()
+    until(lambda: looping.now(job).status is S.RUNNING)
+
+
+def test_an_idle_tick_asks_nobody_but_the_store(world: World) -> None:
+    world.created()
+    world.executor.is_down = world.tracker.is_down = True
+    assert world.reconciler.tick() is None
+
+
+def test_health_says_since_when_it_fails_and_forgets_it_when_well(looping: World) -> None:
+    job = looping.started()
+    looping.reconciler.wake()
+    until(lambda: looping.now(job).status is S.RUNNING)
+    looping.executor.is_down = True
+    looping.reconciler.wake()
+    until(lambda: looping.reconciler.health.failing_since is not None)
+    looping.clock.advance(seconds=60)
+    looping.reconciler.wake()
+    time.sleep(0.1)
+    health = looping.reconciler.health
+    assert (health.failing_since, health.last_success_at) == (START, START)
+    assert "does not answer" in health.last_error
+    looping.executor.is_down = False
+    looping.reconciler.wake()
+    until(lambda: looping.reconciler.health.failing_since is None)
+    assert looping.reconciler.health.last_success_at == START + timedelta(seconds=60)
+
+
+def test_a_defect_does_not_end_the_loop(looping: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trip() -> tuple[Job, ...]:
+        raise ZeroDivisionError("a defect")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(looping.jobs, "active", trip)
+        looping.reconciler.wake()
+        until(lambda: "ZeroDivisionError" in looping.reconciler.health.last_error)
+    looping.reconciler.wake()
+    until(lambda: looping.reconciler.health.failing_since is None)
+
+
+def test_stopping_ends_the_thread_and_starting_begins_anew(world: World) -> None:
+    for _ in range(2):
+        world.reconciler.start()
+        world.reconciler.start()
+        assert [t.name for t in threading.enumerate()].count("reconciler") == 1
+        world.reconciler.stop()
+        assert "reconciler" not in [t.name for t in threading.enumerate()]

@@ -1,0 +1,140 @@
+"""Environment variables become settings, or one list of everything that is wrong with them."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.settings import ComputeMode, Settings, SettingsError, StateStore, read_settings
+
+
+def problems(**environ: str) -> str:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(environ)
+    return "\n".join(refused.value.problems)
+
+
+def test_an_empty_environment_is_the_local_default() -> None:
+    settings = read_settings({})
+    assert settings.state_store_type is StateStore.SQLITE
+    assert not settings.enable_cluster_delegation
+    assert settings.forecast_home.name == ".finance_forecast"
+    assert settings.state_db == settings.forecast_home / "state.db"
+    assert settings.max_upload_mb == 200
+    assert settings.max_concurrent_runs >= 1
+    assert settings.job_poll_interval_seconds == 5
+    assert settings.execution_timeout == timedelta(hours=1)
+    assert (settings.retry_policy.max_retries, settings.retry_policy.delay) == (3, timedelta(seconds=30))
+    assert settings.compute_mode is ComputeMode.JOB_CLUSTER
+
+
+def test_values_are_parsed() -> None:
+    settings = read_settings(
+        {
+            "FORECAST_HOME": "~/data",
+            "SQLITE_PATH": "/var/lib/jobs.db",
+            "MAX_UPLOAD_MB": " 50 ",
+            "JOB_POLL_INTERVAL_SECONDS": "0.5",
+            "ADMIN_USERS": "ann@example.com, bob@example.com,",
+            "ENABLE_CLUSTER_DELEGATION": "false",
+            "MLFLOW_EXPERIMENT_NAME": "forecasts",
+        }
+    )
+    assert settings.forecast_home == Path.home() / "data"
+    assert settings.state_db == Path("/var/lib/jobs.db")
+    assert settings.max_upload_mb == 50
+    assert settings.job_poll_interval_seconds == 0.5
+    assert settings.admin_users == ("ann@example.com", "bob@example.com")
+    assert settings.mlflow_experiment_name == "forecasts"
+
+
+def test_a_relative_home_does_not_depend_on_later_changes_of_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_settings({"FORECAST_HOME": "here"}).runs_dir == tmp_path / "here" / "runs"
+
+
+def test_an_empty_value_counts_as_not_set() -> None:
+    assert read_settings({"SQLITE_PATH": "", "MAX_JOB_RETRIES": "  "}) == read_settings({})
+
+
+def test_all_problems_are_told_at_once() -> None:
+    text = problems(
+        MAX_UPLOAD_MB="lots",
+        JOB_POLL_INTERVALL_SECONDS="5",
+        STATE_STORE_TYPE="postgres",
+        MLFLOW_EXPERIMENT_NAME="a",
+        MLFLOW_EXPERIMENT_ID="1",
+    )
+    for words in (
+        "MAX_UPLOAD_MB='lots'",
+        "did you mean JOB_POLL_INTERVAL_SECONDS",
+        "STATE_STORE_TYPE='postgres'",
+        "MLFLOW_EXPERIMENT_NAME and MLFLOW_EXPERIMENT_ID",
+    ):
+        assert words in text
+    with pytest.raises(SettingsError, match=r"(?s)can't start.*- MAX_UPLOAD_MB"):
+        read_settings({"MAX_UPLOAD_MB": "0"})
+
+
+@pytest.mark.parametrize("name", ["SQLITE_PATHS", "MAX_JOB_RETRY", "FORECAST_HOM", "ADMIN_USER", "FORECAST_COLOUR"])
+def test_a_name_that_looks_like_ours_but_is_not_is_refused(name: str) -> None:
+    assert f"{name} is not a setting" in problems(**{name: "1"})
+
+
+@pytest.mark.parametrize("name", ["PATH", "JOB_NAME", "JOB_ID", "HOME", "MLFLOW_TRACKING_URI", "DATABRICKS_HOST"])
+def test_variables_of_other_programs_are_left_alone(name: str) -> None:
+    assert read_settings({name: "x"}) == read_settings({})
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"ENABLE_CLUSTER_DELEGATION": "true"}, "set ENABLE_CLUSTER_DELEGATION=false"),
+        ({"DATABRICKS_APP_NAME": "forecast"}, "the default inside Databricks Apps"),
+        ({"STATE_STORE_TYPE": "unity_catalog"}, "not in this version yet"),
+    ],
+)
+def test_what_this_version_does_not_have_stops_the_start(environ: dict[str, str], words: str) -> None:
+    assert words in problems(**environ)
+
+
+def test_inside_databricks_apps_local_training_can_be_asked_for() -> None:
+    settings = read_settings({"DATABRICKS_APP_NAME": "forecast", "ENABLE_CLUSTER_DELEGATION": "false"})
+    assert settings.is_databricks_app
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"DEDICATED_CLUSTER_ID": "1", "DEDICATED_CLUSTER_NAME": "a"}, "keep one of them"),
+        ({"DEFAULT_CLUSTER_MIN_WORKERS": "9", "DEFAULT_CLUSTER_MAX_WORKERS": "2"}, "(9) is above"),
+        ({"MAX_ACTIVE_JOBS": "2", "MAX_ACTIVE_JOBS_PER_USER": "3"}, "never be reached"),
+        ({"CLUSTER_AUTO_TERMINATE_MINUTES": "30"}, "COMPUTE_MODE=dedicated"),
+    ],
+)
+def test_contradictions_are_refused(environ: dict[str, str], words: str) -> None:
+    assert words in problems(**environ)
+
+
+def test_a_lower_limit_for_everybody_needs_no_lower_limit_for_each() -> None:
+    assert read_settings({"MAX_ACTIVE_JOBS": "2"}).max_active_jobs == 2
+
+
+def test_settings_that_do_nothing_here_are_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        read_settings({"CLUSTER_POLICY_ID": "abc"})
+    assert "CLUSTER_POLICY_ID" in caplog.text
+
+
+@given(st.dictionaries(st.sampled_from([n.upper() for n in Settings.model_fields]), st.text(max_size=12), max_size=6))
+def test_whatever_is_set_gives_settings_or_a_list_of_problems(environ: dict[str, str]) -> None:
+    with suppress(SettingsError):
+        assert isinstance(read_settings(environ), Settings)
