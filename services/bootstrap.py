@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from services.adapters.files.local import LocalFileStore
-from services.adapters.local.executor import LocalExecutor, training_command
+from services.adapters.local.executor import LocalExecutor, share_of_machine, training_command
 from services.adapters.mlflow.connection import MlflowConnection
 from services.adapters.mlflow.results import MlflowResults
 from services.adapters.mlflow.tracker import MlflowTracker
@@ -31,7 +32,8 @@ from services.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_EXPERIMENT = "finance-forecast"
+DEFAULT_EXPERIMENT: Final = "finance-forecast"
+_IDLE_POLL_S: Final = 30.0  # asking SQLite costs nothing
 
 
 def _nothing() -> None:
@@ -96,7 +98,11 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
     tracker = MlflowTracker(mlflow)
     executor = LocalExecutor(
         settings.runs_dir,
-        command=partial(training_command, tracking_uri=mlflow.tracking_uri),
+        command=partial(
+            training_command,
+            tracking_uri=mlflow.tracking_uri,
+            cores=share_of_machine(settings.max_concurrent_runs),
+        ),
         places=settings.max_concurrent_runs,
         start_timeout_s=settings.job_submit_timeout_seconds,
     )
@@ -118,6 +124,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         lifecycle=lifecycle,
         clock=clock,
         poll_s=settings.job_poll_interval_seconds,
+        idle_poll_s=_IDLE_POLL_S,
     )
     new_id = partial(secrets.token_hex, 8)
     job_service = JobService(

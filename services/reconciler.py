@@ -44,7 +44,9 @@ class Reconciler:
     """Moves every active job once a tick, in a thread of its own.
 
     Args:
-        poll_s: between ticks while something is active; with nothing active it sleeps until woken.
+        poll_s: between ticks while something is active.
+        idle_poll_s: between ticks while nothing is; ``None`` sleeps until woken, so that a store that costs
+            money while it is asked can stop. Another process's job is noticed by this look alone.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Reconciler:
         lifecycle: Lifecycle,
         clock: Clock,
         poll_s: float,
+        idle_poll_s: float | None = None,
     ) -> None:
         self._jobs = jobs
         self._executor = executor
@@ -63,6 +66,7 @@ class Reconciler:
         self._lifecycle = lifecycle
         self._clock = clock
         self._poll_s = poll_s
+        self._idle_poll_s = idle_poll_s
         self._health = Health()
         self._awake = threading.Event()
         self._is_stopping = False
@@ -100,6 +104,7 @@ class Reconciler:
 
         Raises:
             Unavailable: the store, the executor or MLflow does not answer; jobs keep their last known state.
+                The first of several errors is raised, a defect in one job's move too, after all have been moved.
         """
         tick = _Tick({job.job_id: job for job in self._jobs.active()})
         now = self._clock.now()
@@ -158,7 +163,7 @@ class Reconciler:
             self._awake.clear()
             wait: float | None = self._poll_s
             try:
-                wait = self.tick()
+                wait = self.tick() or self._idle_poll_s
             except Unavailable as exc:
                 logger.warning("The reconciler will look again: %s", exc)
                 self._record(str(exc))

@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.adapters.local.endings import ended
 from services.adapters.local.executor import ROOT, LocalExecutor, training_command
-from services.adapters.local.rundir import RunDir
+from services.adapters.local.rundir import Exit, Order, RunDir
 from services.domain.errors import ExecutorUnavailable
 from services.domain.failure import Cause
 from services.domain.job import JobId, MlflowRunId, RunId
@@ -170,6 +171,12 @@ def test_a_command_that_can_not_be_started_says_so(runs: Path) -> None:
     end = over(executor, executor.submit(submission()))
     assert (end.state, end.cause) == (RunState.FAILED, Cause.PERMANENT)
     assert "/no/such/program" in end.detail
+
+
+def test_a_run_that_the_kernel_ended_for_want_of_memory_says_so() -> None:
+    end = Exit(code=-9, at=2.0, began_at=1.0, was_out_of_memory=True)
+    seen = ended(RunId("job1-1"), end, Order([], "", {}, 60, 1, "", 0.0))
+    assert (seen.state, seen.cause) == (RunState.FAILED, Cause.OUT_OF_MEMORY)
 
 
 def test_a_run_is_ended_when_its_time_is_up(executor: LocalExecutor) -> None:
@@ -376,7 +383,7 @@ def test_threads_of_a_run_are_its_share_of_the_machine(runs: Path) -> None:
 
 
 def test_the_training_command_names_everything_a_run_needs() -> None:
-    command = training_command(submission(script="panel.parquet"), tracking_uri="sqlite:///m.db")
+    command = training_command(submission(script="panel.parquet"), tracking_uri="sqlite:///m.db", cores=3)
     assert command[:3] == [sys.executable, "-m", "training.main"]
     pairs = dict(zip(command[3::2], command[4::2], strict=True))
     assert pairs == {
@@ -385,6 +392,7 @@ def test_the_training_command_names_everything_a_run_needs() -> None:
         "--mlflow-run-id": "m1",
         "--tracking-uri": "sqlite:///m.db",
         "--checkpoints": "checkpoints",
+        "--cores": "3",
     }
 
 

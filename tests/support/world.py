@@ -81,21 +81,22 @@ class World:
             wake=self._wake,
             new_id=lambda: f"job{next(ids)}",
         )
+        self.lifecycle = Lifecycle(
+            jobs=self.jobs,
+            datasets=self.datasets,
+            files=self.files,
+            executor=self.other_executor or self.executor,
+            tracker=self.tracker,
+            clock=self.clock,
+            policy=self.policy,
+            execution_timeout=timedelta(hours=1),
+            random_share=lambda: 0.0,
+        )
         self.reconciler = Reconciler(
             jobs=self.jobs,
             executor=self.other_executor or self.executor,
             tracker=self.tracker,
-            lifecycle=Lifecycle(
-                jobs=self.jobs,
-                datasets=self.datasets,
-                files=self.files,
-                executor=self.other_executor or self.executor,
-                tracker=self.tracker,
-                clock=self.clock,
-                policy=self.policy,
-                execution_timeout=timedelta(hours=1),
-                random_share=lambda: 0.0,
-            ),
+            lifecycle=self.lifecycle,
             clock=self.clock,
             poll_s=5,
         )

@@ -18,6 +18,7 @@ from services.domain.errors import ExecutorUnavailable, StaleJob, TrackingUnavai
 from services.domain.failure import Cause
 from services.domain.job import EventKind, Job, JobStatus, MlflowRunId, Outcome, RunId
 from services.ports import RunState
+from services.reconciler import Reconciler
 from tests.support.fakes import START
 from tests.support.world import ANN, World, make_dataset
 from training.errors import FailureKind, TrainingFailure
@@ -525,6 +526,20 @@ def test_the_loop_sleeps_with_nothing_to_do_and_is_woken_by_a_start(looping: Wor
     assert looping.now(job).status is S.SUBMITTING
     looping.reconciler.wake()
     until(lambda: looping.now(job).status is S.RUNNING)
+
+
+def test_an_idle_loop_notices_what_another_process_started(world: World) -> None:
+    watchful = Reconciler(
+        jobs=world.jobs, executor=world.executor, tracker=world.tracker, lifecycle=world.lifecycle, clock=world.clock,
+        poll_s=5, idle_poll_s=0.05,
+    )  # fmt: skip
+    watchful.start()
+    try:
+        until(lambda: watchful.health.last_success_at is not None)
+        job = world.started()
+        until(lambda: world.now(job).status is S.RUNNING)
+    finally:
+        watchful.stop()
 
 
 def test_an_idle_tick_asks_nobody_but_the_store(world: World) -> None:

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from services.adapters.local.rundir import Begun, Exit, Order, Queue, RunDir, write_whole
+from services.adapters.local.endings import ended, moment
+from services.adapters.local.rundir import Begun, Order, Queue, RunDir, write_whole
 from services.domain.errors import ExecutorUnavailable
 from services.domain.failure import Cause
 from services.domain.job import RunId
@@ -31,7 +31,13 @@ _TAIL_BYTES: Final = 256 * 1024
 Command = Callable[[Submission], list[str]]
 
 
-def training_command(submission: Submission, *, tracking_uri: str) -> list[str]:
+def share_of_machine(places: int) -> int:
+    """Processors that each of so many runs may use."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, available // places)
+
+
+def training_command(submission: Submission, *, tracking_uri: str, cores: int) -> list[str]:
     """The argument list that runs ``training/main.py`` for a job."""
     return [
         sys.executable, "-m", "training.main",
@@ -40,6 +46,7 @@ def training_command(submission: Submission, *, tracking_uri: str) -> list[str]:
         "--mlflow-run-id", submission.mlflow_run_id,
         "--tracking-uri", tracking_uri,
         "--checkpoints", submission.checkpoint_uri,
+        "--cores", str(cores),
     ]  # fmt: skip
 
 
@@ -158,7 +165,7 @@ class LocalExecutor:
             )
 
     def _environment(self) -> dict[str, str]:
-        threads = str(max(1, (os.cpu_count() or 1) // self._places))
+        threads = str(share_of_machine(self._places))
         return {
             "PYTHONUNBUFFERED": "1",
             "OMP_NUM_THREADS": threads,
@@ -177,12 +184,12 @@ class LocalExecutor:
         if end is None and run.is_supervised:
             return self._alive(run_id, run)
         end = end or run.exit()  # it may have ended between the two looks
-        return _ended(run_id, end, run.order()) if end else _lost(run_id, run)
+        return ended(run_id, end, run.order()) if end else _lost(run_id, run)
 
     def _alive(self, run_id: RunId, run: RunDir) -> Observation:
         begun = run.begun()
         if begun is not None:
-            return Observation(run_id=run_id, state=RunState.RUNNING, started_at=_moment(begun.at))
+            return Observation(run_id=run_id, state=RunState.RUNNING, started_at=moment(begun.at))
         order = run.order()
         before = self._queue.ahead(order.ticket) - order.places + 1
         if before <= 0:
@@ -201,7 +208,7 @@ def _lost(run_id: RunId, run: RunDir) -> Observation:
         state=RunState.FAILED,
         cause=Cause.LOST,
         detail="The run vanished: the machine was restarted, or its processes were killed.",
-        started_at=_moment(begun.at) if begun else None,
+        started_at=moment(begun.at) if begun else None,
     )
 
 
@@ -213,44 +220,3 @@ def _end_left_over(begun: Begun) -> None:
             os.killpg(begun.pid, signal.SIGKILL)
     except (psutil.NoSuchProcess, ProcessLookupError, PermissionError):
         return  # it has ended, or the number belongs to somebody else's process by now
-
-
-def _ended(run_id: RunId, end: Exit, order: Order) -> Observation:
-    state, cause, detail = _judged(end, order)
-    return Observation(
-        run_id=run_id,
-        state=state,
-        cause=cause,
-        detail=detail,
-        started_at=_moment(end.began_at) if end.began_at is not None else None,
-        ended_at=_moment(end.at),
-    )
-
-
-def _judged(end: Exit, order: Order) -> tuple[RunState, Cause | None, str]:
-    if end.was_cancelled:
-        return RunState.CANCELLED, None, "Cancelled."
-    if end.was_timed_out:
-        minutes = order.timeout_s / 60
-        return RunState.FAILED, Cause.TIME_LIMIT, f"The run was ended after {minutes:g} minutes, its time limit."
-    if end.was_stopped:
-        return RunState.FAILED, Cause.LOST, "The run was stopped from outside, as when the machine shuts down."
-    if end.problem:
-        return RunState.FAILED, Cause.PERMANENT, f"Training could not be started: {end.problem}."
-    if end.code == 0:
-        return RunState.SUCCEEDED, None, ""
-    code = end.code if end.code is not None else 1
-    number = -code if code < 0 else code - 128 if code > 128 else 0
-    if end.was_out_of_memory:
-        return RunState.FAILED, Cause.OUT_OF_MEMORY, "The run was ended because the machine ran out of memory."
-    if number == signal.SIGKILL:
-        return RunState.FAILED, Cause.LOST, "Training was ended by signal 9, which is often for want of memory."
-    if number == signal.SIGTERM:
-        return RunState.FAILED, Cause.LOST, "Training was ended from outside by signal 15."
-    if number:
-        return RunState.FAILED, Cause.INTERNAL, f"Training crashed with signal {number}; its log may say more."
-    return RunState.FAILED, Cause.INTERNAL, f"Training ended with exit code {code}; its log says more."
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, tz=UTC)
