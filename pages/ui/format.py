@@ -57,7 +57,7 @@ STATUS_GLYPHS: Final[dict[JobStatus, str]] = {
 METRIC_TEXTS: Final[dict[str, str]] = {
     "wape": "WAPE", "mase": "MASE", "rmse": "RMSE", "mae": "MAE", "smape": "sMAPE", "mape": "MAPE", "bias": "Bias",
 }  # fmt: skip
-_SHARES: Final = frozenset({"wape", "mape", "smape", "bias"})
+_SHARES: Final = frozenset({"wape", "mape", "smape"})
 
 
 def escape(text: str) -> str:
@@ -93,15 +93,13 @@ def duration(span: timedelta | float | None) -> str:
 
 
 def about(seconds: float) -> str:
-    """An estimate in the few digits that it has: ``under 10 seconds``, ``about 3 minutes``."""
+    """An estimate in the few digits that it has: ``under 10 s``, ``about 3 min``."""
     if seconds < 10:
-        return "under 10 seconds"
+        return "under 10 s"
     if seconds < 90:
-        return f"about {math.ceil(seconds / 10) * 10:.0f} seconds"
+        return f"about {math.ceil(seconds / 10) * 10} s"
     minutes = seconds / 60
-    if minutes < 90:
-        return f"about {minutes:.0f} minutes"
-    return f"about {minutes / 60:.1f} hours"
+    return f"about {minutes:.0f} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
 
 
 def elapsed(job: Job, now: datetime) -> timedelta | None:

@@ -191,7 +191,8 @@ def _configuration(job: Job) -> None:
 def _log(user: User, job: Job) -> None:
     text = runtime().jobs.log_tail(user, job.job_id, n_lines=200)
     if text:
-        st.code(text, language=None, height=420)
+        with st.container(height=420, autoscroll=True, border=True):
+            st.code(text, language=None)
     else:
         st.caption("The run has printed nothing yet." if job.attempts else "The job has not been started.")
 

@@ -34,7 +34,7 @@ def header(results: JobResults) -> None:
         )  # fmt: skip
         if best.model != ModelName.SEASONAL_NAIVE:
             st.metric(
-                "Against seasonal naive", against_naive(best.skill_vs_seasonal_naive), border=True, height="stretch",
+                "vs seasonal naive", against_naive(best.skill_vs_seasonal_naive), border=True, height="stretch",
                 help="How much smaller (−) or larger (+) the error is than when the last season is repeated.",
             )  # fmt: skip
         for level in spec.levels[:2]:

@@ -13,7 +13,7 @@ from pages.ui.result_picker import View, recent
 from services.results import JobResults, error_by_step
 from training import artifacts
 
-_SHARES = ("wape", "mape", "smape", "bias", "skill")
+_SHARES = ("wape", "mape", "smape", "skill")
 _PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 
 
@@ -114,12 +114,16 @@ def series_tab(results: JobResults, _view: View) -> None:
         st.session_state["results_tabs"] = "Forecast"
 
     shown = _percentages(table, score_metric=str(results.spec.metric))
+    notes = [name for name in (artifacts.REASON, artifacts.FALLBACK) if shown[name].any()]
+    first = [artifacts.ID, artifacts.MODEL, "score", "skill", *notes]
+    rest = [name for name in shown.columns if name not in {*first, artifacts.REASON, artifacts.FALLBACK}]
     st.dataframe(
-        shown, hide_index=True, key="table_series", alt="Series by backtest error, the worst first", lazy=False,
+        shown, hide_index=True, column_order=[*first, *rest], key="table_series", lazy=False,
+        alt="Series by backtest error, the worst first",
         column_config={
             artifacts.ID: st.column_config.ButtonColumn(
                 "Series", on_click=open_series, key="table_series_open", type="tertiary", alignment="left",
-                width="medium", pinned=True,
+                width="large", pinned=True,
             ),
             "skill": st.column_config.NumberColumn("Better than seasonal naive by", format="%.0f %%"),
             **_score_columns(results),

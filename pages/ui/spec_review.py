@@ -48,7 +48,12 @@ def review(user: User, dataset: Dataset, roles: ColumnRoles, profile: Profile) -
         show(escape(problem.text), icon=":material/error:" if problem.is_blocking else ":material/warning:")
     work = estimate(spec, n_series=profile.n_series, n_rows=profile.n_rows, cores=os.cpu_count() or 1)
     with st.grid(2, min_column_width=120):
-        st.metric("Model fits", f"{work.n_fits:,}", border=True)
+        st.metric(
+            "Model fits",
+            f"{work.n_fits:,}",
+            border=True,
+            help="How often a model is fitted, backtest included.",
+        )
         st.metric("Estimated time", about(work.seconds), border=True, help="On this machine, once it is its turn.")
     st.text_input(
         "Name of the job", key="job_name", max_chars=200, persist_state="page",

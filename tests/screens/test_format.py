@@ -25,7 +25,7 @@ def test_durations(seconds: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(4, "under 10 seconds"), (31, "about 40 seconds"), (150, "about 2 minutes"), (9000, "about 2.5 hours")],
+    [(4, "under 10 s"), (31, "about 40 s"), (150, "about 2 min"), (9000, "about 2.5 h")],
 )
 def test_estimates_have_only_the_digits_they_deserve(seconds: float, text: str) -> None:
     assert f.about(seconds) == text
