@@ -147,11 +147,12 @@ def _actions(user: User, job: Job) -> None:
 
 def _timeline(user: User, job: Job) -> None:
     zone, now = timezone(), runtime().clock.now()
-    for event in reversed(runtime().jobs.events(user, job.job_id)):
-        icon, text = _EVENTS[event.kind]
-        by = "" if event.actor == "system" else f" by {escape(event.actor)}"
-        detail = f" · {escape(event.detail)}" if event.detail else ""
-        st.markdown(f"{icon} **{text}**{by}{detail}  \n:small[:gray[{moment(event.at, zone, now=now)}]]")
+    with st.container(gap="xsmall"):
+        for event in reversed(runtime().jobs.events(user, job.job_id)):
+            icon, text = _EVENTS[event.kind]
+            by = "" if event.actor == "system" else f" by {escape(event.actor)}"
+            detail = f" · {escape(event.detail)}" if event.detail else ""
+            st.markdown(f"{icon} :gray[{moment(event.at, zone, now=now)}] **{text}**{by}{detail}")
 
 
 def _attempts(job: Job) -> None:
