@@ -49,7 +49,7 @@ def draft(user: User, dataset: Dataset) -> None:
     """Columns and reading options on one side, what follows from them on the other."""
     service = runtime().datasets
     options, roles = service.options(dataset), service.roles(dataset)
-    fill_form(dataset, options, roles)
+    fill_form(user, dataset, options, roles)
     problem: InvalidInput | None = None
     try:
         preview = preview_of(user, dataset.dataset_id, options)

@@ -33,6 +33,8 @@ _KEY_WORDS: Final = frozenset({
 _MAX_KEYS: Final = 3
 _MAX_KEY_CANDIDATES: Final = 10
 _MAX_TEXT_COVARIATE: Final = 50  # different texts
+_PROBED: Final = 500
+_MOSTLY: Final = 0.8
 _TIME_COLUMNS_TRIED: Final = 40
 
 
@@ -106,12 +108,18 @@ def _guess_target(table: pd.DataFrame, names: Iterable[str]) -> str | None:
             by_name -= len(_TARGET_WORDS) + 1
         return by_name, pd.api.types.is_float_dtype(table[name]), int(table[name].nunique())
 
-    numeric = [name for name in names if _is_number(table[name]) and table[name].notna().any()]
+    numeric = [name for name in names if _is_number(table[name])]
     return max(numeric, key=merit, default=None)
 
 
 def _is_number(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    """Whether a column holds numbers; a few words among them are for the quality report to name."""
+    if pd.api.types.is_bool_dtype(column):
+        return False
+    values = column.dropna().head(_PROBED)
+    if column.dtype == object:
+        return len(values) > 0 and float(pd.to_numeric(values, errors="coerce").notna().mean()) >= _MOSTLY
+    return pd.api.types.is_numeric_dtype(column) and len(values) > 0
 
 
 def _guess_series(table: pd.DataFrame, stamps: pd.Series, names: Sequence[str]) -> tuple[str, ...]:

@@ -202,12 +202,14 @@ def _looks_like_data(cells: list[str]) -> bool:
 def unique_names(cells: list[str]) -> list[str]:
     """Column names as written, trimmed; empty ones named by position, repeated ones numbered."""
     taken: set[str] = set()
+    seen: Counter[str] = Counter()
     names = []
     for position, cell in enumerate(cells, start=1):
         wanted = cell.strip() or f"column {position}"
-        name, n = wanted, 2
+        name = wanted
         while name in taken:
-            name, n = f"{wanted} ({n})", n + 1
+            seen[wanted] += 1
+            name = f"{wanted} ({seen[wanted] + 1})"
         taken.add(name)
         names.append(name)
     return names

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,7 @@ _CURRENCY: Final = r"(?:[$€£¥₹₽₩]|[A-Z]{3}|kr\.?|zł)?"
 _IDENTIFIER: Final = r"^(?:0\d+|\d{16,})$"  # 007 is a code, and so is a number that a float can't hold
 _THOUSANDS: Final = {" ": "[ \u00a0\u202f]", "'": "['’]", ",": ",", ".": r"\.", "": ""}
 _PROBE: Final = 500  # values looked at before the whole column is
+_STYLE_COLUMNS: Final = 40  # whose style decides for the table
 _MIN_SHARE: Final = 0.9  # of a column's values that a date format must read for it to be the column's format
 
 ISO: Final = "ISO8601"
@@ -124,22 +126,22 @@ def narrow(text: Any, style: NumberStyle) -> np.ndarray | pd.Series:
     A column is numeric only when every value is; one word in it leaves it text, so that whoever needs
     numbers can name the row.
     """
-    if _is_text(_head(text), style):
-        return _objects(text)
-    if _is_true_false(text):
-        lower = pc.utf8_lower(pc.utf8_trim_whitespace(text))
-        return _objects(pc.if_else(pc.equal(lower, ""), None, pc.equal(lower, "true"))).astype("boolean")
     trimmed = pc.utf8_trim_whitespace(text)
-    if pc.any(pc.match_substring_regex(trimmed, _IDENTIFIER)).as_py():
-        return _objects(text)
-    if style.decimal == ".":
+    filled = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    if style.decimal == ".":  # plain numbers, as most are, in one fast pass
         for kind in (pa.int64(), pa.float64()):
             try:
-                cast = pc.cast(trimmed, kind)
+                cast = pc.cast(filled, kind)
             except pa.ArrowInvalid:
                 continue
+            if pc.any(pc.match_substring_regex(filled, _IDENTIFIER)).as_py():
+                return _objects(text)
             return _floats(cast) if cast.null_count or kind == pa.float64() else cast.to_numpy()
-    numbers, bad = read_numbers(trimmed, style)
+    if _is_true_false(filled):
+        return _objects(pc.equal(pc.utf8_lower(filled), "true")).astype("boolean")
+    if read_numbers(_head(filled), style)[1].any() or pc.any(pc.match_substring_regex(filled, _IDENTIFIER)).as_py():
+        return _objects(text)
+    numbers, bad = read_numbers(filled, style)
     return _objects(text) if bad.any() else numbers
 
 
@@ -147,15 +149,12 @@ def _head(text: Any) -> Any:
     return pc.drop_null(text[: _PROBE * 4])[:_PROBE]
 
 
-def _is_text(head: Any, style: NumberStyle) -> bool:
-    return bool(read_numbers(head, style)[1].any()) and not _is_true_false(head)
-
-
-def _is_true_false(text: Any) -> bool:
-    values = {value.strip().lower() for value in pc.unique(_head(text)).to_pylist()}
-    if not values or not values <= {"true", "false", ""} or values == {""}:
+def _is_true_false(filled: Any) -> bool:
+    words = {"true", "false"}
+    if not {str(value).lower() for value in pc.unique(_head(filled)).to_pylist()} <= words:
         return False
-    return {(value or "").strip().lower() for value in pc.unique(text).to_pylist()} <= {"true", "false", ""}
+    values = {str(value).lower() for value in pc.unique(pc.drop_null(filled)).to_pylist()}
+    return bool(values) and values <= words
 
 
 def _objects(text: Any) -> pd.Series:
@@ -178,10 +177,11 @@ def guess_style(columns: list[Any], *, prefers_comma: bool) -> NumberStyle:
     here, as in files separated by semicolons.
     """
     order = sorted(STYLES, key=lambda style: style == NumberStyle(".", ",")) if prefers_comma else STYLES
-    probes = [_head(column) for column in columns]
-    probes = [probe for probe in probes if len(probe) and pc.any(pc.match_substring_regex(probe, r"\d")).as_py()]
-    scores = [sum(not read_numbers(probe, style)[1].any() for probe in probes) for style in order]
-    return order[int(np.argmax(scores))] if probes else STYLES[0]
+    probes = (_head(column) for column in columns)
+    telling = (probe for probe in probes if pc.any(pc.match_substring_regex(probe, r"\d[^\d]+\d")).as_py())
+    deciding = list(islice(telling, _STYLE_COLUMNS))
+    scores = [sum(not read_numbers(probe, style)[1].any() for probe in deciding) for style in order]
+    return order[int(np.argmax(scores))] if deciding else STYLES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,18 +214,25 @@ def guess_dates(column: pd.Series, *, prefers_day_first: bool = False, by_name: 
     if values.empty:
         return None
     numeric = pd.api.types.is_numeric_dtype(column)
+    if numeric and not values.between(1_000, 99_999_999).all():  # neither years nor days as digits
+        return None
     texts = _plain(values)
     formats = [name for name in (*_COMPACT, EXCEL_SERIAL) if numeric] or list(DATE_FORMATS)
     if not by_name:
         formats = [name for name in formats if name not in {"%Y", EXCEL_SERIAL}]
+    # A column known to hold dates is still one when up to half of its cells are at fault: they get named.
+    enough = _MIN_SHARE / 2 if by_name else _MIN_SHARE
+    best: tuple[float, str, pd.Series] | None = None
     for name in formats:
-        if not _fits(name, texts):
+        if texts.str.fullmatch(_shape(name)).mean() < enough:  # a cheap test before the dear one
             continue
         parsed = _parse(texts, name)
-        if parsed.notna().mean() < _MIN_SHARE:
-            continue
-        return _settle_order(name, texts, parsed, prefers_day_first)
-    return None
+        share = float(parsed.notna().mean())
+        if share >= enough and (best is None or share > best[0]):
+            best = share, name, parsed
+        if share >= _MIN_SHARE:
+            break
+    return _settle_order(best[1], texts, best[2], prefers_day_first) if best else None
 
 
 def _settle_order(name: str, texts: pd.Series, parsed: pd.Series, prefers_day_first: bool) -> DateGuess:
@@ -288,11 +295,6 @@ def _plain_one(value: object) -> str:
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
     return str(value).strip()
-
-
-def _fits(name: str, texts: pd.Series) -> bool:
-    """Whether most values have the shape of a format: a cheap test before the dear one."""
-    return bool(texts.str.fullmatch(_shape(name)).mean() >= _MIN_SHARE)
 
 
 @lru_cache(maxsize=256)

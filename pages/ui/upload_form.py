@@ -42,14 +42,17 @@ _NAMED_FORMATS: Final = {
 }  # fmt: skip
 
 
-def fill_form(dataset: Dataset, options: ReadOptions, roles: ColumnRoles | None) -> None:
-    """Set the widgets from the draft when it comes on screen."""
+def fill_form(user: User, dataset: Dataset, options: ReadOptions, roles: ColumnRoles | None) -> None:
+    """Set the widgets from the draft when it comes on screen; without roles, from what can be guessed."""
     state = st.session_state
     if state.get(_FORM) == dataset.dataset_id and "read_date_format" in state:
         return
     state[_FORM] = dataset.dataset_id
     _put_options(options)
     _put_roles(roles)
+    if roles is None:
+        guess = runtime().datasets.suggest_roles(user, dataset.dataset_id, options)
+        state["time_col"], state["target_col"] = guess.time, guess.target
 
 
 def _put_options(options: ReadOptions) -> None:

@@ -35,7 +35,7 @@ def sales(**more: object) -> bytes:
 
 def upload(stage: Stage, content: bytes, name: str = "sales.csv") -> AppTest:
     app = stage.open("upload")
-    app.file_uploader(key="upload_file").upload((name, content, "text/csv"))
+    app.file_uploader(key="upload_file").upload(name, content, "text/csv")
     return app.run()
 
 
@@ -51,7 +51,7 @@ def press(app: AppTest, key: str) -> AppTest:
 def test_a_file_becomes_a_draft_whose_id_is_in_the_address(stage: Stage) -> None:
     app = upload(stage, sales())
     assert not app.exception
-    assert app.query_params["dataset"] == [only(stage).dataset_id]
+    assert app.query_params["dataset"] == only(stage).dataset_id
     assert "sales\\.csv" in texts(app)
 
 
@@ -72,7 +72,7 @@ def test_continuing_keeps_the_panel_and_opens_configure(stage: Stage) -> None:
     assert dataset.status is DatasetStatus.READY
     assert Profile.model_validate_json(dataset.profile_json).n_series == 2
     assert app.title[0].value == "Configure"
-    assert app.query_params["dataset"] == [dataset.dataset_id]
+    assert app.query_params["dataset"] == dataset.dataset_id
 
 
 def test_changed_roles_survive_a_refresh(stage: Stage) -> None:
@@ -112,7 +112,7 @@ def test_another_time_column_is_read_in_its_own_date_format(stage: Stage) -> Non
 
 def test_text_in_the_target_blocks_with_row_and_value(stage: Stage) -> None:
     app = upload(stage, sales().replace(b"A,5\n", b"A,n/k\n"))
-    app.selectbox(key="target_col").set_value("sales").run()
+    assert app.selectbox(key="target_col").value == "sales"
     assert any("row 6 'n/k'" in error.value.replace("\\", "") for error in app.error)
     assert app.button(key="upload_continue").disabled
     assert only(stage).status is DatasetStatus.DRAFT
@@ -197,7 +197,7 @@ def test_a_kept_dataset_opens_again_and_changes_as_a_copy(stage: Stage) -> None:
     app = stage.open("upload", dataset=kept.dataset_id)
     assert "Monthly, month start" in texts(app)
     app = press(app, "upload_revise")
-    copy = stage.datasets.get(DatasetId(app.query_params["dataset"][0]))
+    copy = stage.datasets.get(DatasetId(app.query_params["dataset"]))
     assert copy is not None
     assert copy.dataset_id != kept.dataset_id
     assert copy.status is DatasetStatus.DRAFT
