@@ -47,7 +47,12 @@ def everybody(user: User) -> None:
             text = st.text_input("Search", key="admin_text", placeholder="Job or dataset", width=240)
             owner = st.text_input("Owner", key="admin_owner", placeholder="Exact user name", width=240)
             statuses = st.pills(
-                "Status", list(JobStatus), selection_mode="multi", format_func=STATUS_TEXTS.get, key="admin_status"
+                "Status",
+                list(JobStatus),
+                selection_mode="multi",
+                format_func=STATUS_TEXTS.get,
+                key="admin_status",
+                wrap=True,
             )
         number = st.session_state.get("admin_page", 1)
         where = JobFilter(owner=owner.strip() or None, text=text.strip(), statuses=frozenset(statuses))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.ui import links
 from pages.ui.errors import error_boundary
-from pages.ui.format import count, escape
+from pages.ui.format import count, escape, shorten
 from pages.ui.job_table import job_table
 from pages.ui.refresh import last_known, refresh_while
 from pages.ui.session import current_user, runtime
@@ -65,24 +65,26 @@ def attention(user: User, jobs: tuple[Job, ...]) -> None:
     st.subheader("Needs your attention")
     with st.container(border=True, gap="xsmall"):
         for job in failed[:SHOWN_NOTES]:
-            note_job(job, ":material/error:", "failed; see why")
+            note_job(job, ":material/error:", "failed, see why")
         for job in waiting[:SHOWN_NOTES]:
-            note_job(job, ":material/schedule:", "is ready to start")
+            note_job(job, ":material/schedule:", "not started yet")
         for dataset in unfinished[:SHOWN_NOTES]:
-            note_dataset(dataset, links.CONFIGURE, ":material/tune:", "has a configuration you have not used yet")
+            note_dataset(dataset, links.CONFIGURE, ":material/tune:", "finish configuring")
         for dataset in drafts[:SHOWN_NOTES]:
-            note_dataset(dataset, links.UPLOAD, ":material/draft:", "is uploaded, but its columns are not confirmed")
+            note_dataset(dataset, links.UPLOAD, ":material/draft:", "confirm columns")
 
 
 def note_job(job: Job, icon: str, text: str) -> None:
     """A line that leads to a job."""
-    st.page_link(links.JOBS, label=f"**{escape(job.name)}** {text}", icon=icon, query_params={"job": job.job_id})
+    st.page_link(
+        links.JOBS, label=f"**{escape(shorten(job.name))}** · {text}", icon=icon, query_params={"job": job.job_id}
+    )
 
 
 def note_dataset(dataset: Dataset, page: str, icon: str, text: str) -> None:
     """A line that leads to a dataset."""
     query = {"dataset": dataset.dataset_id}
-    st.page_link(page, label=f"**{escape(dataset.name)}** {text}", icon=icon, query_params=query)
+    st.page_link(page, label=f"**{escape(shorten(dataset.name))}** · {text}", icon=icon, query_params=query)
 
 
 st.title("Finance Forecast")

@@ -27,7 +27,12 @@ def job_list(user: User) -> None:
                 "Search", key="jobs_text", placeholder="Job or dataset", icon=":material/search:", width=260
             )
             statuses = st.pills(
-                "Status", list(JobStatus), selection_mode="multi", format_func=STATUS_TEXTS.get, key="jobs_status"
+                "Status",
+                list(JobStatus),
+                selection_mode="multi",
+                format_func=STATUS_TEXTS.get,
+                key="jobs_status",
+                wrap=True,
             )
         number = st.session_state.get("jobs_page", 1)
         where = JobFilter(owner=user.name, text=text.strip(), statuses=frozenset(statuses))

@@ -170,7 +170,7 @@ def leaderboard_figure(
 def horizon_figure(errors: pd.DataFrame, *, noun: str, colours: Mapping[str, str], theme: Palette) -> go.Figure:
     """Mean absolute error by how many periods ahead (columns ``model``, ``step``, ``mae``)."""
     fmt = _number_format(errors["mae"])
-    figure = _figure(theme, height=320)
+    figure = _figure(theme, height=340)
     for model, rows in errors.groupby(artifacts.MODEL, sort=False):
         figure.add_scatter(
             x=rows["step"],
@@ -242,9 +242,9 @@ def _figure(theme: Palette, *, height: int = 420) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
+        margin={"l": 8, "r": 8, "t": 28, "b": 76},
         hovermode="x unified",
-        legend={"orientation": "h", "yanchor": "top", "y": -0.14, "x": 0, "traceorder": "normal"},
+        legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0, "traceorder": "normal"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         separators=".,",

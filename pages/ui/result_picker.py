@@ -12,6 +12,7 @@ from pages.ui import charts, result_data
 from pages.ui.format import count
 from services.results import JobResults
 from training import artifacts
+from training.spec import ColumnRoles
 
 MAX_OPTIONS: Final = 2_000  # more are found by searching; all of 100,000 would be sent to the browser
 
@@ -40,7 +41,7 @@ def picker(results: JobResults) -> View:
     ids = sorted(table[artifacts.ID])
     theme = charts.palette(st.context.theme.type)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        unique_id = _series(ids)
+        unique_id = _series(ids, results.spec.roles)
         selected = str(table.loc[table[artifacts.ID] == unique_id, artifacts.MODEL].iloc[0])
         # A key of its own per series: its default is that series' selected model.
         models = st.pills(
@@ -71,7 +72,7 @@ def _models(results: JobResults) -> list[str]:
     return [str(model) for model in results.spec.models]
 
 
-def _series(ids: list[str]) -> str:
+def _series(ids: list[str], roles: ColumnRoles) -> str:
     options = ids
     if len(ids) > MAX_OPTIONS:
         text = st.text_input(
@@ -83,4 +84,7 @@ def _series(ids: list[str]) -> str:
         if asked in matching and asked not in options:
             options = [asked, *options]
     help_text = f"{count(len(ids), 'series', 'series')}. Type to search."
-    return st.selectbox("Series", options, key="results_series", help=help_text, width=320, bind="query-params")
+    return st.selectbox(
+        "Series", options, key="results_series", help=help_text, width=320, bind="query-params",
+        format_func=str if roles.series else lambda _: roles.target,
+    )  # fmt: skip

@@ -68,7 +68,7 @@ def basics(frequency: Frequency, roles: ColumnRoles) -> None:
     )  # fmt: skip
     _covariates(roles)
     st.selectbox(
-        "Holidays", _COUNTRY_CODES, index=None, key="holidays_country", placeholder="None",
+        "Public holidays", _COUNTRY_CODES, index=None, key="holidays_country", placeholder="None",
         format_func=lambda code: f"{_COUNTRIES[code]} ({code})",
         help="Public holidays of a country become something the models can learn from. For daily or hourly data.",
     )  # fmt: skip

@@ -59,7 +59,7 @@ def rows(spec: ForecastSpec) -> dict[str, str]:
         "Frequency": frequency.label,
         "Series": ", ".join(escape(name) for name in roles.series) or "one series",
         "Covariates": ", ".join(covariates) or "none",
-        "Holidays": spec.holidays_country or "none",
+        "Public holidays": spec.holidays_country or "none",
         "Models": ", ".join(spec.models),
         "Preset": PRESET_TEXTS[spec.preset],
         "Backtest": backtest,
