@@ -53,8 +53,10 @@ def sniff(path: Path, filename: str) -> ReadOptions:
             options = sniff_csv(path)
     try:
         head = read_table(path, options, n_rows=SAMPLE_ROWS)
-    except DataError:  # said again, with its remedy, when the table is read: the options are needed to mend it
-        return options
+    except DataError:
+        if options.format is TableFormat.PARQUET:  # no options would mend it
+            raise
+        return options  # the reason is said again, with its remedy, when the table is read
     for name in head.columns:
         guess = guess_dates(head[name], prefers_day_first=options.day_first)
         if guess is not None and not pd.api.types.is_datetime64_any_dtype(head[name]):
