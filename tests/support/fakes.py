@@ -38,7 +38,7 @@ class ScriptedExecutor:
         loses_answers: this many next submissions make their run, then fail.
         is_down: nothing answers.
         obeys: whether a cancelled run ends at once.
-        on_submit: called with each submission before it takes effect.
+        on_submit, on_accepted: called with each submission before, and after, it takes effect.
     """
 
     def __init__(self) -> None:
@@ -52,6 +52,7 @@ class ScriptedExecutor:
         self.obeys = True
         self.observe_calls = 0
         self.on_submit: Callable[[Submission], None] = lambda submission: None
+        self.on_accepted: Callable[[Submission], None] = lambda submission: None
 
     def submit(self, submission: Submission) -> RunId:
         self._answer()
@@ -62,6 +63,7 @@ class ScriptedExecutor:
         self.submissions.append(submission)
         run_id = RunId(submission.token)
         self.runs.setdefault(run_id, Observation(run_id=run_id, state=RunState.QUEUED, detail="Waiting for 1 run"))
+        self.on_accepted(submission)
         if self.loses_answers:
             self.loses_answers -= 1
             raise ExecutorUnavailable("the answer was lost")
