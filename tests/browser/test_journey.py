@@ -49,7 +49,7 @@ def upload_and_configure(page: Page, server: Server, file: Path) -> None:
     button = page.get_by_role("button", name="Continue to configure")
     expect(button).to_be_enabled(timeout=60_000)
     button.click()
-    expect(page).to_have_url(re.compile(r"/configure\?dataset=\w+"))
+    expect(page).to_have_url(re.compile(r"/configure\?dataset=\w+"), timeout=30_000)
     expect(page.get_by_role("button", name="Create job")).to_be_enabled(timeout=30_000)
 
 
@@ -80,7 +80,7 @@ def test_a_file_becomes_charts_and_a_link_opens_them_in_a_new_browser(
     results = page.get_by_role("button", name="View results")
     expect(results).to_be_enabled(timeout=TRAINING_TIMEOUT_MS)  # by itself: nothing here reloads the page
     results.click()
-    expect(page).to_have_url(re.compile(rf"/results\?.*job={job_id}"))
+    expect(page).to_have_url(re.compile(rf"/results\?.*job={job_id}"), timeout=30_000)
     expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=30_000)
 
     other = browser.new_context()
