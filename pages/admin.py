@@ -11,7 +11,7 @@ from pages.ui.refresh import last_known, refresh_while
 from pages.ui.session import current_user, runtime, timezone
 from services.domain.access import User
 from services.domain.job import Job, JobStatus
-from services.ports import JobFilter
+from services.ports import JobFilter, JobPage
 
 PAGE_SIZE = 25
 
@@ -50,14 +50,14 @@ def everybody(user: User) -> None:
                 "Status",
                 list(JobStatus),
                 selection_mode="multi",
-                format_func=STATUS_TEXTS.get,
+                format_func=STATUS_TEXTS.__getitem__,
                 key="admin_status",
                 wrap=True,
             )
         number = st.session_state.get("admin_page", 1)
         where = JobFilter(owner=owner.strip() or None, text=text.strip(), statuses=frozenset(statuses))
 
-        def read() -> object:
+        def read() -> JobPage:
             return runtime().jobs.find(user, where, limit=PAGE_SIZE, offset=(number - 1) * PAGE_SIZE)
 
         page, updated_at, is_fresh = last_known(f"admin_{where}_{number}", read)

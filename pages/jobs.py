@@ -13,7 +13,7 @@ from pages.ui.refresh import last_known, refresh_while
 from pages.ui.session import current_user, runtime
 from services.domain.access import User
 from services.domain.job import JobId, JobStatus
-from services.ports import JobFilter
+from services.ports import JobFilter, JobPage
 
 PAGE_SIZE = 25
 
@@ -30,14 +30,14 @@ def job_list(user: User) -> None:
                 "Status",
                 list(JobStatus),
                 selection_mode="multi",
-                format_func=STATUS_TEXTS.get,
+                format_func=STATUS_TEXTS.__getitem__,
                 key="jobs_status",
                 wrap=True,
             )
         number = st.session_state.get("jobs_page", 1)
         where = JobFilter(owner=user.name, text=text.strip(), statuses=frozenset(statuses))
 
-        def read() -> object:
+        def read() -> JobPage:
             return runtime().jobs.find(user, where, limit=PAGE_SIZE, offset=(number - 1) * PAGE_SIZE)
 
         page, updated_at, is_fresh = last_known(f"jobs_{where}_{number}", read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timedelta, tzinfo
-from typing import Final
+from typing import Final, Literal
 
 import pandas as pd
 
@@ -26,7 +26,8 @@ STATUS_ICONS: Final[dict[JobStatus, str]] = {
     JobStatus.COMPLETED: ":material/check_circle:",
     JobStatus.FAILED: ":material/error:",
 }
-STATUS_COLORS: Final[dict[JobStatus, str]] = {
+Color = Literal["gray", "blue", "orange", "green", "red"]
+STATUS_COLORS: Final[dict[JobStatus, Color]] = {
     JobStatus.PENDING: "gray",
     JobStatus.SUBMITTING: "blue",
     JobStatus.RUNNING: "blue",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -197,10 +199,10 @@ def _percentages(table: pd.DataFrame, *, score_metric: str = "") -> pd.DataFrame
     return shown
 
 
-def _score_columns(results: JobResults) -> dict[str, object]:
+def _score_columns(results: JobResults) -> dict[str, Any]:
     spec = results.spec
     in_percent = str(spec.metric) in _SHARES
-    columns: dict[str, object] = {
+    columns: dict[str, Any] = {
         name: st.column_config.NumberColumn(metric_text(name), format="%.1f %%" if name in _SHARES else "%.4g")
         for name in artifacts.METRICS
     }
@@ -216,7 +218,7 @@ def _score_columns(results: JobResults) -> dict[str, object]:
     return columns
 
 
-def _date_column(results: JobResults) -> dict[str, object]:
+def _date_column(results: JobResults) -> dict[str, Any]:
     spec = results.spec
     has_time = spec.frequency.rule in {"h", "min"} or spec.frequency.rule.endswith(("h", "min"))
     return {spec.roles.time: st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm" if has_time else "YYYY-MM-DD")}

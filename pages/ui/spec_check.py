@@ -40,7 +40,8 @@ class DataFacts:
         """Periods from the first to the last observation of each series, gaps included."""
         start = pd.Timestamp("2001-01-01")
         period = (frequency.following(start, 200)[-1] - frequency.following(start, 100)[-1]) / 100
-        return ((self.last - self.first) / period).round().astype("int64") + 1
+        periods: pd.Series = (self.last - self.first).dt.total_seconds() / period.total_seconds()
+        return periods.round().astype("int64") + 1
 
 
 @dataclass(frozen=True, slots=True)

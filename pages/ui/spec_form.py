@@ -59,7 +59,7 @@ def basics(frequency: Frequency, roles: ColumnRoles) -> None:
             help="The calendar of the forecast. A coarser one than the data's adds the data up first.",
         )  # fmt: skip
     st.segmented_control(
-        "Preset", list(Preset), key="preset", format_func=PRESET_TEXTS.get, required=True,
+        "Preset", list(Preset), key="preset", format_func=PRESET_TEXTS.__getitem__, required=True,
         help="How much computing to spend on accuracy. Balanced is right for most data.",
     )  # fmt: skip
     st.multiselect(
@@ -109,7 +109,7 @@ def advanced(frequency: Frequency) -> None:
             "RMSE punishes large misses. MAE: average miss. sMAPE: relative to actual and forecast.",
         )  # fmt: skip
         st.selectbox(
-            "Choose", list(Selection), key="selection", format_func=SELECTION_TEXTS.get,
+            "Choose", list(Selection), key="selection", format_func=SELECTION_TEXTS.__getitem__,
             help="Per series suits series that behave differently; one model for all is steadier on short histories.",
         )  # fmt: skip
     st.pills(
@@ -119,19 +119,20 @@ def advanced(frequency: Frequency) -> None:
     st.markdown("**Data**")
     with st.grid(2):
         st.selectbox(
-            "Missing timestamps", list(GapPolicy), key="gaps", format_func=GAP_TEXTS.get,
+            "Missing timestamps", list(GapPolicy), key="gaps", format_func=GAP_TEXTS.__getitem__,
             help="What stands in where a period is missing inside a series. Zero suits sales that did not happen.",
         )  # fmt: skip
         st.selectbox(
-            "Duplicates", list(DuplicatePolicy), key="duplicates", format_func=DUPLICATE_TEXTS.get,
+            "Duplicates", list(DuplicatePolicy), key="duplicates", format_func=DUPLICATE_TEXTS.__getitem__,
             help="What to do with several rows of one series and timestamp.",
         )  # fmt: skip
         st.selectbox(
-            "Incomplete last period", list(IncompletePolicy), key="incomplete_last", format_func=INCOMPLETE_TEXTS.get,
+            "Incomplete last period", list(IncompletePolicy), key="incomplete_last",
+            format_func=INCOMPLETE_TEXTS.__getitem__,
             help=f"A {noun} that is not over yet looks like a drop. Leave it out unless you know it is complete.",
         )  # fmt: skip
         st.selectbox(
-            "Finer data", list(Aggregation), key="aggregation", format_func=AGGREGATION_TEXTS.get,
+            "Finer data", list(Aggregation), key="aggregation", format_func=AGGREGATION_TEXTS.__getitem__,
             help="How observations become one when the data is finer than the forecast's frequency.",
         )  # fmt: skip
     st.toggle(

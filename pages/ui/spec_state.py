@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from services.domain.job import DatasetId
 from training.errors import ConfigError
@@ -26,6 +25,16 @@ _FIELDS: Final = {
     "non_negative": "non_negative",
     "seed": "seed",
 }
+
+
+class State(Protocol):
+    """What is used of ``st.session_state``; a dictionary will do."""
+
+    def __setitem__(self, key: str, value: Any, /) -> None: ...
+
+    def get(self, key: str, /) -> Any: ...
+
+
 LEFT_OUT: Final = "leave_out"
 """Value of a covariate's widget when the forecast does not use it; no value at all could not be shown."""
 
@@ -35,7 +44,7 @@ def covariate_key(position: int) -> str:
     return f"covariate_{position}"
 
 
-def put(state: MutableMapping[str, Any], spec: ForecastSpec, roles: ColumnRoles) -> None:
+def put(state: State, spec: ForecastSpec, roles: ColumnRoles) -> None:
     """Set every widget of the form to the spec; ``roles`` are those of the dataset."""
     for key, field in _FIELDS.items():
         state[key] = getattr(spec, field)
@@ -47,7 +56,7 @@ def put(state: MutableMapping[str, Any], spec: ForecastSpec, roles: ColumnRoles)
         state[covariate_key(position)] = kinds.get(covariate.name, LEFT_OUT)
 
 
-def get(state: MutableMapping[str, Any], dataset_id: DatasetId, roles: ColumnRoles) -> ForecastSpec:
+def get(state: State, dataset_id: DatasetId, roles: ColumnRoles) -> ForecastSpec:
     """The spec that the widgets describe.
 
     Raises:
