@@ -6,6 +6,8 @@ Started by ``streamlit run app.py``, here and in Databricks Apps. The shell scri
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,12 +16,18 @@ import streamlit as st
 
 from services import bootstrap
 from services.api.routes import ROUTES
+from services.settings import SettingsError, read_settings
+
+try:
+    SETTINGS = read_settings(os.environ)
+except SettingsError as problems:
+    sys.exit(str(problems))  # one readable list, not a traceback
 
 
 @asynccontextmanager
-async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
+async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     """Build the runtime before the first session, and stop its reconciler with the server."""
-    runtime = bootstrap.install(bootstrap.build_runtime())
+    runtime = bootstrap.install(bootstrap.build_runtime(SETTINGS))
     runtime.start()
     try:
         yield {"runtime": runtime}
