@@ -86,7 +86,7 @@ def score(backtest: pd.DataFrame, mase_scale: pd.Series) -> pd.DataFrame:
         backtest: ``unique_id, model, ds, cutoff, y, mean, observed`` of all windows.
         mase_scale: by ``unique_id``, from the rows before the series' first cutoff.
     """
-    actual = backtest[backtest[OBSERVED]]
+    actual = backtest[backtest[OBSERVED].astype(bool)]
     return _metrics(actual, mase_scale)
 
 
@@ -96,7 +96,7 @@ def score_panel(backtest: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     MAE, RMSE, WAPE and bias are taken over all rows, so large series weigh more; MAPE, sMAPE and MASE are
     means over the series that have them.
     """
-    actual = backtest[backtest[OBSERVED]]
+    actual = backtest[backtest[OBSERVED].astype(bool)]
     pooled = _metrics(actual.assign(**{ID: _ALL}), None).set_index(MODEL)
     means = scores.groupby(MODEL, observed=True, sort=False)[["mape", "smape", "mase"]].mean()
     for name in means:

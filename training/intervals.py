@@ -136,7 +136,8 @@ def forecast_half_widths(
 
 
 def _series_index(rows: pd.DataFrame) -> pd.Index[str]:
-    return pd.Index(rows[ID].unique().astype(str), dtype=object)
+    names: list[str] = rows[ID].drop_duplicates().tolist()
+    return pd.Index(names, dtype=object)
 
 
 def _errors(rows: pd.DataFrame) -> _Errors:

@@ -5,7 +5,6 @@ Every series is scaled by its own training rows, so that one set of trees serves
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import Any, ClassVar, Final, cast
 
@@ -24,8 +23,7 @@ _MIN_ROWS: Final = 6  # one difference and a few rows to learn from
 _TREES: Final = {Preset.FAST: 150, Preset.BALANCED: 300, Preset.THOROUGH: 600}
 _RATE: Final = {Preset.FAST: 0.1, Preset.BALANCED: 0.05, Preset.THOROUGH: 0.03}
 _MAX_CONSECUTIVE_LAGS: Final = 12
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads burn seven times the work on a busy machine
+_ROWS_A_THREAD: Final = 10_000  # below, threads cost more than they give
 
 
 class XGBoostForecaster:
@@ -83,10 +81,11 @@ def _model(lengths: pd.Series, setting: Setting) -> MLForecast:
     transforms[1].append(RollingStd(windows[-1], min_samples=2))
     for season in seasons:
         transforms[season] = [SeasonalRollingMean(season, 2, min_samples=1)]
+    threads = min(setting.cores, max(1, int(lengths.sum()) // _ROWS_A_THREAD))
     booster = XGBRegressor(
         n_estimators=_TREES[setting.preset], learning_rate=_RATE[setting.preset], max_depth=6,
         min_child_weight=5, subsample=0.8, colsample_bytree=0.8, reg_lambda=1.0,
-        objective="reg:pseudohubererror", base_score=0.0, tree_method="hist", n_jobs=setting.cores,
+        objective="reg:pseudohubererror", base_score=0.0, tree_method="hist", n_jobs=threads,
         random_state=setting.seed,
     )  # fmt: skip
     return MLForecast(

@@ -1,0 +1,233 @@
+"""The rules that numbers keep by construction, on whole runs."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.support.forecasting import Run, panel_of, run_panel, seasonal, spec_of, stamps
+from training import artifacts
+from training.errors import ConfigError, ModelError
+from training.spec import ModelName
+
+FAST = ("SeasonalNaive", "XGBoost")
+ALL = tuple(ModelName)
+
+
+@pytest.fixture(scope="module")
+def panel() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    values = {f"s{i}": seasonal(70, i, level=50 + 40 * i) for i in range(4)}
+    values |= {"negative": -seasonal(70, 9), "short": seasonal(16, 8), "tiny": [3.0, 4.0], "gone": [np.nan] * 70}
+    visits = {name: rng.normal(size=len(y)) for name, y in values.items()}
+    return panel_of(values, visits=visits)
+
+
+@pytest.fixture(scope="module")
+def done(panel, tmp_path_factory) -> Run:
+    spec = spec_of(models=ALL, n_windows=3, covariates={"visits": "past"})
+    return run_panel(tmp_path_factory.mktemp("run"), panel, spec)
+
+
+def test_every_artifact_is_written_sorted_and_with_its_columns(done):
+    names = {path.name for path in done.folder.iterdir()}
+    assert names == {
+        artifacts.SPEC, artifacts.PROFILE, artifacts.HISTORY, artifacts.FORECAST, artifacts.BACKTEST,
+        artifacts.SCORES, artifacts.LEADERBOARD, artifacts.IMPORTANCE, artifacts.COMPONENTS, artifacts.ENVIRONMENT,
+    }  # fmt: skip
+    bounds = ["lo-80", "hi-80", "lo-95", "hi-95"]
+    assert list(done.forecast) == ["unique_id", "ds", "model", "mean", *bounds]
+    assert list(done.backtest) == ["unique_id", "cutoff", "ds", "model", "y", "mean", *bounds]
+    assert list(done.scores) == [
+        "unique_id", "model", *artifacts.METRICS, "coverage-80", "coverage-95", "selected", "reason", "fallback",
+    ]  # fmt: skip
+    for name in (artifacts.HISTORY, artifacts.FORECAST, artifacts.BACKTEST, artifacts.SCORES, artifacts.COMPONENTS):
+        assert done.frame(name)["unique_id"].is_monotonic_increasing
+
+
+def test_all_models_share_the_cutoffs_and_are_scored_on_rows_after_them(done):
+    rows = done.backtest
+    assert (rows["ds"] > rows["cutoff"]).all()
+    long = rows[rows["unique_id"].isin(["s0", "s1", "s2", "s3", "negative"])]
+    common = [set(own[["unique_id", "cutoff", "ds"]].itertuples(index=False)) for _, own in long.groupby("model")]
+    assert len(common) == 3
+    assert len(common[0]) == 5 * 3 * 6
+    assert all(own == common[0] for own in common)
+    history = done.frame(artifacts.HISTORY)
+    last = history[history["unique_id"] == "s0"]["ds"].tolist()
+    cutoffs = sorted(rows.loc[rows["unique_id"] == "s0", "cutoff"].unique())
+    assert cutoffs == [last[-19], last[-13], last[-7]]
+
+
+def test_short_series_have_fewer_windows_and_none_is_forecast_without_a_score(done):
+    windows = done.backtest.groupby("unique_id")["cutoff"].nunique()
+    assert windows["s0"] == 3
+    assert windows["short"] == 1
+    scores = done.scores.set_index(["unique_id", "model"])
+    tiny = scores.loc[("tiny", "SeasonalNaive")]
+    assert np.isnan(tiny["wape"])
+    assert "no backtest" in tiny["reason"]
+    assert tiny["selected"]
+    assert len(done.forecast.query("unique_id == 'tiny' and model == 'SeasonalNaive'")) == 6
+
+
+def test_failed_series_are_rows_with_a_reason_and_fallbacks_are_named(done):
+    scores = done.scores.set_index(["unique_id", "model"])
+    assert len(scores) == 8 * 3
+    assert (scores.loc["gone", "reason"] == "it has no observed value").all()
+    assert "needs 6 observations, it has 2" in scores.loc[("tiny", "XGBoost"), "reason"]
+    assert scores.loc[("tiny", "SeasonalNaive"), "fallback"] == "Naive (last value)"
+    assert scores.loc[("s0", "Prophet"), "reason"] == ""
+    assert done.entry("XGBoost")["n_failed"] == 2
+    assert done.entry("XGBoost")["commonest_reason"]
+    no_forecast = set(done.forecast.loc[done.forecast["unique_id"] == "tiny", "model"])
+    assert no_forecast == {"SeasonalNaive"}
+
+
+def test_each_series_with_a_forecast_has_one_selected_model_which_is_its_best(done):
+    scores = done.scores
+    selected = scores[scores["selected"]]
+    assert sorted(selected["unique_id"]) == sorted(done.forecast["unique_id"].unique())
+    scored = scores.dropna(subset=["wape"])
+    best = scored.loc[scored.groupby("unique_id")["wape"].idxmin()].set_index("unique_id")["model"]
+    chosen = selected.set_index("unique_id")["model"]
+    assert chosen[best.index].equals(best)
+
+
+def test_the_leaderboard_holds_what_the_screens_expect(done):
+    board = done.leaderboard
+    assert set(board) == {"metric", "selection", "winner", "models"}
+    assert [entry["rank"] for entry in board["models"]] == [1, 2, 3]
+    for entry in board["models"]:
+        assert set(entry) == {
+            "model", "rank", "score", "metrics", "skill_vs_seasonal_naive", "share_won", "coverage", "n_series",
+            "n_failed", "commonest_reason", "seconds",
+        }  # fmt: skip
+        assert set(entry["coverage"]) == {"80", "95"}
+        assert entry["score"] == entry["metrics"]["wape"]
+    assert sum(entry["share_won"] for entry in board["models"]) == pytest.approx(1.0, abs=1e-4)
+    naive = done.entry("SeasonalNaive")
+    assert naive["skill_vs_seasonal_naive"] == 0.0
+
+
+def test_components_sum_to_the_forecast_and_exist_for_prophet_only(done):
+    components = done.frame(artifacts.COMPONENTS)
+    assert set(components["model"]) == {"Prophet"}
+    total = components.groupby(["unique_id", "ds"])["value"].sum()
+    means = done.forecast[done.forecast["model"] == "Prophet"].set_index(["unique_id", "ds"])["mean"]
+    np.testing.assert_allclose(total.sort_index(), means.sort_index(), rtol=1e-9)
+
+
+def test_negative_series_stay_negative(done):
+    ahead = done.forecast[done.forecast["unique_id"] == "negative"]
+    assert (ahead["mean"] < 0).all()
+    assert (ahead["lo-80"] < ahead["mean"]).all()
+
+
+def test_a_floor_at_zero_holds_for_forecasts_intervals_and_components(tmp_path):
+    values = {"falling": np.maximum(60 - np.arange(60.0), 0), "s": seasonal(60, level=10)}
+    spec = spec_of(models=ALL, n_windows=2, non_negative=True, horizon=12)
+    done = run_panel(tmp_path, panel_of(values), spec)
+    for rows in (done.forecast, done.backtest):
+        assert (rows[["mean", "lo-80", "hi-80", "lo-95", "hi-95"]].fillna(0) >= 0).all(axis=None)
+    total = done.frame(artifacts.COMPONENTS).groupby(["unique_id", "ds"])["value"].sum()
+    means = done.forecast[done.forecast["model"] == "Prophet"].set_index(["unique_id", "ds"])["mean"]
+    np.testing.assert_allclose(total.sort_index(), means.sort_index(), atol=1e-9)
+    assert "floor at zero" in set(done.frame(artifacts.COMPONENTS)["component"])
+
+
+def test_intervals_are_nested_and_never_cross_the_mean(done):
+    rows = pd.concat([done.forecast, done.backtest]).dropna(subset=["lo-80"])
+    assert len(rows)
+    assert (rows["lo-95"] <= rows["lo-80"]).all()
+    assert (rows["lo-80"] <= rows["mean"]).all()
+    assert (rows["mean"] <= rows["hi-80"]).all()
+    assert (rows["hi-80"] <= rows["hi-95"]).all()
+
+
+def test_progress_never_falls_and_names_what_happens(done):
+    percents = [percent for percent, _ in done.sink.reports]
+    steps = [step for _, step in done.sink.reports]
+    assert percents == sorted(percents)
+    assert percents[0] == 0
+    assert percents[-1] >= 99
+    assert "XGBoost: backtest 2 of 3" in steps
+    assert steps[-1] == "Results are written"
+
+
+def test_a_run_without_any_forecast_fails_with_the_commonest_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.engine.forecaster", lambda name: _Broken())
+    with pytest.raises(ModelError, match=r"could forecast any of the 1 series .*no licence"):
+        run_panel(tmp_path, panel_of({"a": range(30)}), spec_of(models=FAST))
+
+
+class _Broken:
+    def forecast(self, history, future, setting, *, explain):
+        raise RuntimeError("no licence")
+
+
+def test_one_failing_model_does_not_cost_the_others(tmp_path, monkeypatch):
+    from training.models import forecaster
+
+    monkeypatch.setattr("training.engine.forecaster", lambda name: _Broken() if name == "XGBoost" else forecaster(name))
+    done = run_panel(tmp_path, panel_of({"a": range(30)}), spec_of(models=FAST))
+    scores = done.scores.set_index("model")
+    assert scores.loc["XGBoost", "reason"] == "XGBoost failed: no licence"
+    assert scores.loc["SeasonalNaive", "selected"]
+    assert done.entry("XGBoost")["score"] is None
+
+
+def test_a_last_period_that_is_not_over_is_reported_in_the_profile(tmp_path):
+    panel = panel_of({"a": seasonal(40)})
+    today = date.fromisoformat(str(panel["ds"].max().date()))
+    done = run_panel(tmp_path, panel, spec_of(models=("SeasonalNaive",)), as_of=today)
+    changes = done.document(artifacts.PROFILE)["changes"]
+    assert [change["kind"] for change in changes] == ["incomplete_dropped"]
+    assert done.forecast["ds"].min() == panel["ds"].max()
+
+
+def test_an_unknown_holiday_country_is_a_clear_error(tmp_path):
+    with pytest.raises(ConfigError, match="'XX' are not known"):
+        run_panel(tmp_path, panel_of({"a": range(30)}), spec_of(holidays_country="XX"))
+
+
+def test_on_pure_noise_no_model_beats_the_mean_beyond_chance(tmp_path):
+    rng = np.random.default_rng(3)
+    values = {f"s{i:02d}": rng.normal(0, 1, 90) for i in range(40)}
+    spec = spec_of(models=FAST, n_windows=3, metric="mae", horizon=6, preset="balanced")
+    done = run_panel(tmp_path, panel_of(values), spec)
+    rows = done.backtest
+    mean_error = rows["y"].abs()  # the true mean is zero: nothing can beat it but by chance
+    for model in FAST:
+        own = rows["model"] == model
+        gain = (mean_error[own] - (rows["y"] - rows["mean"])[own].abs()).to_numpy()
+        assert gain.mean() < 2.5 * gain.std() / np.sqrt(len(gain))
+
+
+def test_coverage_on_random_walks_is_near_nominal_and_reported(tmp_path):
+    rng = np.random.default_rng(4)
+    values = {f"s{i:03d}": np.cumsum(rng.normal(0, 10.0 ** rng.uniform(-1, 3), 66)) for i in range(150)}
+    panel = panel_of(values)
+    held_back = panel["ds"].isin(stamps("MS", 66)[60:])
+    spec = spec_of(models=FAST, n_windows=3, metric="mae", horizon=6, preset="balanced")
+    done = run_panel(tmp_path, panel[~held_back], spec)
+    ahead = done.forecast.merge(panel[held_back], on=["unique_id", "ds"])
+    for model in FAST:
+        rows = ahead[ahead["model"] == model]
+        for level in (80, 95):
+            p = level / 100
+            inside = ((rows["y"] >= rows[f"lo-{level}"]) & (rows["y"] <= rows[f"hi-{level}"])).mean()
+            # Steps of one path move together: a path counts as two independent rows; three sigma.
+            assert inside == pytest.approx(p, abs=3 * np.sqrt(p * (1 - p) / 300) + 0.01)
+            assert done.entry(model)["coverage"][str(level)] == pytest.approx(p, abs=0.04)
+
+
+def test_pipeline_accepts_what_a_job_hands_over(tmp_path, panel):
+    """A panel read back from parquet, with columns that have no role."""
+    path = tmp_path / "panel.parquet"
+    panel.assign(unused="x").to_parquet(path)
+    done = run_panel(tmp_path, pd.read_parquet(path), spec_of(models=("SeasonalNaive",)))
+    assert "unused" not in done.frame(artifacts.HISTORY)

@@ -1,0 +1,194 @@
+"""What models are worth: a row for each series and model, and an entry for each model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from training.artifacts import FALLBACK, ID, METRICS, MODEL, REASON, SELECTED, coverage
+from training.bands import covered
+from training.evaluation import (
+    MIN_TRAIN,
+    WINDOW,
+    best_by_series,
+    rank_models,
+    score,
+    score_panel,
+    select,
+    with_stand_in,
+)
+from training.spec import ForecastSpec, ModelName, Selection
+
+FINAL = -1  # "window" of a note on the final forecast
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Which model is how good.
+
+    Attributes:
+        metrics: by ``unique_id, model`` of what could be scored.
+        panel: metrics by model over the series it was scored on.
+        ranked: models from best to worst over the panel.
+        best: model with the lowest error by ``unique_id``, of scored series.
+        chosen: model whose forecast is used, by ``unique_id``, of every series with a forecast.
+    """
+
+    metrics: pd.DataFrame
+    panel: pd.DataFrame
+    ranked: Sequence[str]
+    best: pd.Series
+    chosen: pd.Series
+
+
+def judge(backtest: pd.DataFrame, forecast: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -> Verdict:
+    """Score every model and choose.
+
+    Args:
+        backtest: ``unique_id, model, y, mean, observed``; of each model only series with all their windows.
+        forecast: ``unique_id, model`` of every forecast there is.
+        mase_scale: naive scale of each series before its first cutoff.
+        spec: says metric and scope of the choice.
+    """
+    metrics = score(backtest, mase_scale)
+    compared = with_stand_in(backtest)
+    all_metrics = score(compared, mase_scale) if len(compared) > len(backtest) else metrics
+    ranked = rank_models(score_panel(compared, all_metrics), spec.metric, spec.models)
+    order = [*ranked, *(str(model) for model in spec.models if str(model) not in ranked)]
+    best = best_by_series(metrics, spec.metric, spec.models)
+    return Verdict(
+        metrics=metrics,
+        panel=score_panel(backtest, metrics),
+        ranked=order,
+        best=best,
+        chosen=select(best, order, forecast, spec.selection),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasons:
+    """Why there is no score or no forecast.
+
+    Attributes:
+        notes: ``unique_id, model, window, reason, fallback`` as models gave them; window -1 is the forecast.
+        unusable: by ``unique_id``, of series no model saw.
+        sizes: rows of history by ``unique_id``.
+        tested: series with an observed value in their backtest windows.
+        n_windows: most windows a series has.
+    """
+
+    notes: pd.DataFrame
+    unusable: Mapping[str, str]
+    sizes: pd.Series
+    tested: Collection[str]
+    n_windows: int
+
+    def of(self, keys: pd.MultiIndex, h: int) -> list[str]:
+        """The reason of each series and model, empty where there is none."""
+        noted = self._noted()
+        untested = self._untested(h)
+        return [
+            self.unusable.get(series) or noted.get((series, model)) or untested.get(series, "")
+            for series, model in keys
+        ]
+
+    def _noted(self) -> dict[tuple[str, str], str]:
+        """What models said: of the forecast, or else of the latest window they failed in."""
+        given = self.notes[self.notes[REASON] != ""].sort_values(WINDOW)
+        out: dict[tuple[str, str], str] = {}
+        for note in given.drop_duplicates([ID, MODEL]).to_dict("records"):
+            window = note[WINDOW]
+            where = "" if window == FINAL else f"backtest {self.n_windows - window} of {self.n_windows}: "
+            out[note[ID], note[MODEL]] = f"{where}{note[REASON]}"
+        return out
+
+    def _untested(self, h: int) -> dict[str, str]:
+        return {
+            str(name): f"no backtest: it has {n} periods, {h} ahead and {MIN_TRAIN} before need {h + MIN_TRAIN}"
+            if n < h + MIN_TRAIN
+            else "no backtest: nothing was observed in its last periods"
+            for name, n in self.sizes.items()
+            if name not in self.tested
+        }
+
+
+def score_table(verdict: Verdict, backtest: pd.DataFrame, reasons: Reasons, spec: ForecastSpec) -> pd.DataFrame:
+    """The content of ``scores.parquet``: a row for every series and model, failed ones too."""
+    ids = sorted([*map(str, reasons.sizes.index), *reasons.unusable])
+    keys = pd.MultiIndex.from_product([ids, [str(model) for model in spec.models]], names=[ID, MODEL])
+    rows = keys.to_frame(index=False).merge(verdict.metrics, on=[ID, MODEL], how="left")
+    rows = rows.merge(covered(backtest, [ID, MODEL], spec).reset_index(), on=[ID, MODEL], how="left")
+    given = reasons.notes[reasons.notes[FALLBACK] != ""].sort_values(WINDOW).drop_duplicates([ID, MODEL])
+    rows[SELECTED] = (rows[MODEL] == rows[ID].map(verdict.chosen)).astype(bool)
+    rows[REASON] = pd.Series(reasons.of(keys, spec.horizon), dtype=object)
+    rows[FALLBACK] = given.set_index([ID, MODEL])[FALLBACK].reindex(keys).fillna("").to_numpy(dtype=object)
+    numbers = [*METRICS, *(coverage(level) for level in spec.levels)]
+    rows[numbers] = rows[numbers].astype(float)
+    return rows[[ID, MODEL, *numbers, SELECTED, REASON, FALLBACK]]
+
+
+def leaderboard(
+    verdict: Verdict, scores: pd.DataFrame, backtest: pd.DataFrame, seconds: Mapping[str, float], spec: ForecastSpec
+) -> dict[str, object]:
+    """The content of ``leaderboard.json``: an entry a model, best first.
+
+    A model's numbers cover the series it could be scored on; its rank counts the yardstick's errors where it
+    could not be, so that failing on difficult series is no advantage.
+    """
+    shares = covered(backtest, [MODEL], spec)
+    metric = str(spec.metric)
+    entries = []
+    for i, model in enumerate(verdict.ranked):
+        own = scores[scores[MODEL] == model]
+        failed = own.loc[own[REASON] != "", REASON]
+        entries.append(
+            {
+                "model": model,
+                "rank": i + 1,
+                "score": _number(verdict.panel[metric].get(model)),
+                "metrics": {name: _number(verdict.panel[name].get(model)) for name in METRICS},
+                "skill_vs_seasonal_naive": _skill(model, verdict, backtest, metric),
+                "share_won": _number((verdict.best == model).mean()) if len(verdict.best) else None,
+                "coverage": {str(level): _number(shares[coverage(level)].get(model)) for level in spec.levels},
+                "n_series": int(own["mae"].notna().sum()),
+                "n_failed": len(failed),
+                "commonest_reason": commonest(failed),
+                "seconds": round(seconds.get(model, 0.0), 2),
+            }
+        )
+    return {"metric": metric, "selection": str(spec.selection), "winner": _winner(verdict, spec), "models": entries}
+
+
+def _winner(verdict: Verdict, spec: ForecastSpec) -> str:
+    """The model most scored series get, or the best over the panel; ties go to the better rank."""
+    counts = verdict.chosen[verdict.chosen.index.isin(verdict.best.index)].value_counts()
+    if spec.selection is Selection.OVERALL or counts.empty:
+        return verdict.ranked[0]
+    leading = [str(model) for model in counts.index[counts == counts.max()]]
+    return min(leading, key=verdict.ranked.index)
+
+
+def _skill(model: str, verdict: Verdict, backtest: pd.DataFrame, metric: str) -> float | None:
+    """One minus the ratio of errors to the yardstick's, over the series that both were scored on."""
+    own = backtest.loc[backtest[MODEL] == model, ID].unique()
+    base = backtest[(backtest[MODEL] == ModelName.SEASONAL_NAIVE) & backtest[ID].isin(own)]
+    mine = _number(verdict.panel[metric].get(model))
+    if base.empty or mine is None:
+        return None
+    yardstick = score_panel(base, verdict.metrics[verdict.metrics[ID].isin(base[ID].unique())])
+    reference = _number(yardstick[metric].get(str(ModelName.SEASONAL_NAIVE)))
+    return round(1.0 - mine / reference, 6) if reference else None
+
+
+def _number(value: object) -> float | None:
+    """A number as JSON can hold it, six digits of it; none where it has no meaning."""
+    number = float(value) if isinstance(value, (int, float, np.number)) else np.nan
+    return float(f"{number:.6g}") if np.isfinite(number) else None
+
+
+def commonest(reasons: pd.Series) -> str:
+    """The reason given most often, empty without any."""
+    return str(reasons.value_counts().index[0]) if len(reasons) else ""
