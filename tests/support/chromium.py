@@ -61,9 +61,8 @@ def main() -> None:
         print("Installing Chromium for the browser tests …")
         install()
     path = find()
-    print(
-        f"Browser tests use {path}." if path else "No Chromium here and none can be installed: browser tests are skipped."
-    )
+    absent = "No Chromium here and none can be installed: browser tests are skipped."
+    print(f"Browser tests use {path}." if path else absent)
 
 
 if __name__ == "__main__":
