@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from training.spec import ColumnRoles, Covariate, CovariateKind
-from training.tables import guess_dates, read_dates
+from training.tables import guess_dates, numeric_share, read_dates
 
 _TIME_WORDS: Final = frozenset({
     "ds", "date", "datetime", "time", "timestamp", "day", "week", "month", "quarter", "year", "period", "yearmonth",
@@ -33,7 +33,6 @@ _KEY_WORDS: Final = frozenset({
 _MAX_KEYS: Final = 3
 _MAX_KEY_CANDIDATES: Final = 10
 _MAX_TEXT_COVARIATE: Final = 50  # different texts
-_PROBED: Final = 500
 _MOSTLY: Final = 0.8
 _TIME_COLUMNS_TRIED: Final = 40
 
@@ -114,12 +113,7 @@ def _guess_target(table: pd.DataFrame, names: Iterable[str]) -> str | None:
 
 def _is_number(column: pd.Series) -> bool:
     """Whether a column holds numbers; a few words among them are for the quality report to name."""
-    if pd.api.types.is_bool_dtype(column):
-        return False
-    values = column.dropna().head(_PROBED)
-    if column.dtype == object:
-        return len(values) > 0 and float(pd.to_numeric(values, errors="coerce").notna().mean()) >= _MOSTLY
-    return pd.api.types.is_numeric_dtype(column) and len(values) > 0
+    return bool(column.notna().any()) and numeric_share(column) >= _MOSTLY
 
 
 def _guess_series(table: pd.DataFrame, stamps: pd.Series, names: Sequence[str]) -> tuple[str, ...]:

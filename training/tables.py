@@ -18,7 +18,7 @@ from training import dialect
 from training.csv_text import read_csv, sniff_csv
 from training.errors import DataError
 from training.read_options import MAX_COLUMNS, MAX_ROWS, SAMPLE_ROWS, ReadOptions, TableFormat
-from training.values import DATE_FORMATS, DateGuess, guess_dates, read_dates
+from training.values import DATE_FORMATS, DateGuess, guess_dates, numeric_share, read_dates
 from training.workbook import read_excel, sheet_names, sniff_excel
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ReadOptions",
     "TableFormat",
     "guess_dates",
+    "numeric_share",
     "read_dates",
     "read_table",
     "sheet_names",

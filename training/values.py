@@ -184,6 +184,16 @@ def guess_style(columns: list[Any], *, prefers_comma: bool) -> NumberStyle:
     return order[int(np.argmax(scores))] if deciding else STYLES[0]
 
 
+def numeric_share(column: pd.Series) -> float:
+    """Share of a column's filled cells that are numbers in the style that suits them best; codes are none."""
+    if column.dtype != object:
+        return float(pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column))
+    head = _head(as_text(column.dropna().head(_PROBE)))
+    if not len(head) or pc.any(pc.match_substring_regex(head, _IDENTIFIER)).as_py():
+        return 0.0
+    return 1 - float(min(read_numbers(head, style)[1].mean() for style in STYLES))
+
+
 @dataclass(frozen=True, slots=True)
 class DateGuess:
     """How a column writes its dates.

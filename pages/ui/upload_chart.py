@@ -18,7 +18,7 @@ _NAME_LENGTH: Final = 32
 
 
 def series_figure(panel: pd.DataFrame, *, target: str, theme: Palette) -> go.Figure:
-    """One line per series of a small panel; gaps stay gaps, long series keep their extremes."""
+    """One line per series of a small panel, broken where the target is empty; long series keep their extremes."""
     figure = go.Figure()
     for position, (name, rows) in enumerate(panel.groupby(ID, sort=False)):
         drawn = _thinned(rows)

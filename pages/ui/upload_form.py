@@ -33,6 +33,7 @@ _SEPARATORS: Final = {",": "Comma ,", ";": "Semicolon ;", "\t": "Tab", "|": "Bar
 _DECIMALS: Final = {".": "Point 1.5", ",": "Comma 1,5"}
 _THOUSANDS: Final = {"": "Nothing", ",": "Comma 1,000", ".": "Point 1.000", " ": "Space 1 000", "'": "Apostrophe 1'000"}
 _ENCODINGS: Final = ("utf-8", "utf-16", "cp1252", "iso8859-1", "cp1250", "cp1251", "shift_jis", "gb18030")
+_BY_COLUMN: Final = ""  # no format of its own: a select box shows None as nothing chosen
 _EXAMPLES: Final = {
     "%Y": "2024", "%y": "24", "%m": "01", "%d": "31", "%b": "Jan", "%B": "January", "%H": "23", "%I": "11",
     "%M": "59", "%S": "00", "%p": "PM",
@@ -58,6 +59,7 @@ def fill_form(user: User, dataset: Dataset, options: ReadOptions, roles: ColumnR
 def _put_options(options: ReadOptions) -> None:
     for name in _READING:
         st.session_state[f"read_{name}"] = getattr(options, name)
+    st.session_state["read_date_format"] = options.date_format or _BY_COLUMN
 
 
 def _put_roles(roles: ColumnRoles | None) -> None:
@@ -183,8 +185,9 @@ def reading_form(user: User, dataset: Dataset, options: ReadOptions, *, is_open:
                 "Header row", min_value=0, max_value=1_000, step=1, key="read_header_row",
                 help="The row that names the columns, counted without empty rows; 0 when there is none.", **change,
             )  # fmt: skip
+        formats = _with((_BY_COLUMN, *DATE_FORMATS), options.date_format or _BY_COLUMN)
         st.selectbox(
-            "Date format", _with((None, *DATE_FORMATS), options.date_format), key="read_date_format",
+            "Date format", formats, key="read_date_format",
             format_func=_date_label, help="Of the time column.", **change,
         )  # fmt: skip
 
@@ -194,9 +197,9 @@ def _with(values: Sequence[object] | dict[str, str], current: object) -> list[ob
     return list(values) if current in values else [current, *values]
 
 
-def _date_label(name: str | None) -> str:
+def _date_label(name: str) -> str:
     """A format as it looks: ``31/01/2024 (day first)``."""
-    if name is None:
+    if name == _BY_COLUMN:
         return "Worked out from the column"
     if name in _NAMED_FORMATS:
         return _NAMED_FORMATS[name]
@@ -226,7 +229,7 @@ def _options_changed(user: User, dataset: Dataset) -> None:
     state, service = st.session_state, runtime().datasets
     before = service.options(dataset)
     changed = {name: state.get(f"read_{name}", getattr(before, name)) for name in _READING}
-    date_format = changed["date_format"]
+    date_format = changed["date_format"] = changed["date_format"] or None
     if date_format and date_format.startswith(("%d", "%m")):
         changed["day_first"] = date_format.startswith("%d")
     after = service.reread(user, dataset.dataset_id, ReadOptions.model_validate(before.model_dump() | changed))

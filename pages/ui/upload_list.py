@@ -34,13 +34,11 @@ def _row(user: User, dataset: Dataset) -> None:
     is_ready = dataset.status is DatasetStatus.READY
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="stretch", gap=None):
-            st.page_link(
-                links.UPLOAD,
-                label=f"**{escape(dataset.name)}**",
-                icon=":material/table:" if is_ready else ":material/draft:",
-                query_params={"dataset": dataset.dataset_id},
-            )
+            st.markdown(f":material/{'table' if is_ready else 'draft'}: **{escape(dataset.name)}**")
             st.caption(_facts(dataset))
+        if st.button("Open", key=f"open_{dataset.dataset_id}", icon=":material/open_in_new:", type="tertiary"):
+            st.query_params["dataset"] = dataset.dataset_id
+            st.rerun()
         if is_ready:
             st.page_link(
                 links.CONFIGURE, label="Configure", icon=":material/tune:", query_params={"dataset": dataset.dataset_id}

@@ -129,5 +129,6 @@ def _chart(sample: pd.DataFrame, roles: ColumnRoles, n_series: int) -> None:
 def data_preview(preview: TablePreview) -> None:
     """The first rows as they are read."""
     st.subheader("First rows")
-    st.dataframe(preview.head, key="upload_table", height=280)
+    numbered = preview.head.set_axis(range(1, len(preview.head) + 1))  # rows are counted as in messages
+    st.dataframe(numbered, key="upload_table", height=280)
     st.caption(f"{count(len(preview.head), 'row')} shown, {count(len(preview.columns), 'column')}.")

@@ -12,6 +12,11 @@ from services.domain.access import User
 from services.domain.errors import InvalidInput
 
 _REFUSED: Final = "_upload_refused"  # (file id, message) of the file that is in the uploader and can't be used
+_EXAMPLE: Final = {
+    "month": ["2024-01-01", "2024-02-01", "2024-01-01"],
+    "store": ["North", "North", "South"],
+    "sales": ["1250.5", "1310.0", "980.25"],
+}
 _TYPES: Final = ("csv", "tsv", "txt", "parquet", "xlsx", "xlsm")
 
 
@@ -21,10 +26,12 @@ def choose_file(user: User) -> None:
     limit = runtime().settings.max_upload_mb
     file = st.file_uploader(
         "CSV, Excel or Parquet", type=_TYPES, key="upload_file", max_upload_size=limit,
-        help=f"One row for each series and date, up to {limit:,} MB. Separator, encoding, decimal sign and date format "
-        "are worked out; you can change them.",
+        help=f"Up to {limit:,} MB. Separator, encoding, decimal sign and date format are worked out; you can change "
+        "them.",
     )  # fmt: skip
     if file is None:
+        st.caption("One row for each series and date. More columns may explain the target: a price, a holiday, a plan.")
+        st.table(_EXAMPLE, border="horizontal", hide_index=True)
         return
     refused = st.session_state.get(_REFUSED)
     if refused is None or refused[0] != file.file_id:

@@ -38,8 +38,9 @@ def test_the_target_is_found_by_name(name: str) -> None:
     assert guess_roles(frame).target == name
 
 
-def test_a_target_with_a_few_words_in_it_is_still_the_target() -> None:
-    frame = pd.DataFrame({"date": DAYS, "sales": [*map(str, range(29)), "n/k"]})
+@pytest.mark.parametrize("written", ["{}", "1.{:03d},50", "€ {},5"])
+def test_a_target_with_a_few_words_in_it_is_still_the_target(written: str) -> None:
+    frame = pd.DataFrame({"date": DAYS, "sales": [*(written.format(i) for i in range(29)), "n/k"], "price": 1.5})
     assert guess_roles(frame).target == "sales"
 
 
