@@ -192,7 +192,7 @@ def _configuration(job: Job) -> None:
 def _log(user: User, job: Job) -> None:
     text = runtime().jobs.log_tail(user, job.job_id, n_lines=200)
     if text:
-        with st.container(height=420, autoscroll=True, border=True):
+        with st.container(height=420, autoscroll=True, border=False):
             st.code(text, language=None)
     else:
         st.caption("The run has printed nothing yet." if job.attempts else "The job has not been started.")

@@ -124,17 +124,18 @@ def _remedy(spec: ForecastSpec, length: int) -> str:
 
 
 def _future(spec: ForecastSpec, facts: DataFacts) -> list[Problem]:
-    problems = []
-    frequency = spec.frequency
+    names_by_known: dict[int, list[str]] = {}
     for name in spec.roles.covariates_of(CovariateKind.FUTURE):
         known = facts.future_rows.get(name, 0)
-        if known >= spec.horizon:
-            continue
-        has = f"{frequency.plural(known)} of the {spec.horizon}" if known else f"none of the {spec.horizon}"
+        if known < spec.horizon:
+            names_by_known.setdefault(known, []).append(f"‘{name}’")
+    problems = []
+    for known, names in names_by_known.items():
+        has = f"{spec.frequency.plural(known)} of the {spec.horizon}" if known else f"none of the {spec.horizon}"
         shorter = f"choose a horizon of {known} or less, " if known else ""
         text = (
-            f"‘{name}’ is said to be known in future, but the data has its values for {has} to forecast. "
-            f"Add rows with later dates, this column filled and the target empty, {shorter}or set it to Past only."
+            f"{', '.join(names)}: said to be known in future, but the data has values for {has} to forecast. "
+            f"Add rows with later dates, with the target empty, {shorter}or set the kind to Past only."
         )
         problems.append(Problem(text, is_blocking=True))
     return problems

@@ -100,7 +100,7 @@ def advanced(frequency: Frequency) -> None:
             help="How many times the past is forecast as if it were the future. More is surer and slower.",
         )  # fmt: skip
         st.number_input(
-            f"Step between windows ({noun}s)", min_value=1, max_value=MAX_HORIZON, key="step_size",
+            f"Step between windows ({noun}s)", min_value=1, max_value=MAX_HORIZON, value=None, key="step_size",
             placeholder="the horizon", help="Distance between two cutoffs. Empty: the horizon, so none overlap.",
         )  # fmt: skip
         st.selectbox(
@@ -145,6 +145,7 @@ def advanced(frequency: Frequency) -> None:
             "Seed", min_value=0, max_value=2**31 - 1, key="seed", help="The same seed gives the same numbers again."
         )
         st.number_input(
-            "Time limit (minutes)", min_value=1, max_value=24 * 60, key="time_limit_min", placeholder="none",
+            "Time limit (minutes)", min_value=1, max_value=24 * 60, value=None, key="time_limit_min",
+            placeholder="none",
             help="The run stops there and says so. Empty: only the installation's own limit holds.",
         )  # fmt: skip

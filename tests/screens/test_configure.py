@@ -172,7 +172,7 @@ def test_a_covariate_known_for_too_few_periods_blocks_until_it_is_past_only(stag
     stage.dataset(roles=PRICE)
     app = stage.open("configure", dataset="d1")
     app.number_input(key="horizon").set_value(12).run()
-    assert "its values for 6 months of the 12 to forecast" in texts(app).replace("\\", "")
+    assert "values for 6 months of the 12 to forecast" in texts(app).replace("\\", "")
     assert app.button(key="create_job").disabled
     app.selectbox(key="covariate_0").select(CovariateKind.PAST).run()
     assert not app.error

@@ -61,6 +61,12 @@ def test_missing_future_values_block_and_say_how_many_there_are(known: int, said
     assert ("a horizon of 5 or less" in problem.text) == (known == 5)
 
 
+def test_covariates_that_lack_the_same_are_named_together() -> None:
+    both = tuple(Covariate(name=name, kind=CovariateKind.FUTURE) for name in ("price", "promo"))
+    roles = ROLES.model_copy(update={"covariates": both})
+    assert "‘price’, ‘promo’: said to be" in only(check(spec(roles=roles), facts({"a": 60}))).text
+
+
 def test_past_covariates_need_no_future_values() -> None:
     roles = ROLES.model_copy(update={"covariates": (Covariate(name="price", kind=CovariateKind.PAST),)})
     assert check(spec(roles=roles), facts({"a": 60})) == []
