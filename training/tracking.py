@@ -56,14 +56,14 @@ class MlflowRun:
         for path in sorted(folder.iterdir()):
             if path.is_file():
                 client.log_artifact(self._run_id, str(path))
-        self._stop()
+        self.stop()
         self._write(_headline(leaderboard), params=_params(spec), metrics=_metrics(leaderboard))
         self._write(_progress(100.0, "Done"))
         client.set_terminated(self._run_id, status="FINISHED")
 
     def fail(self, failure: TrainingFailure) -> None:
         """Write the failure where the app reads it and mark the run FAILED."""
-        self._stop()
+        self.stop()
         client = self._client()
         tag = failure.model_dump_json()
         if len(tag) > _MAX_TAG:
@@ -85,7 +85,8 @@ class MlflowRun:
                 self._ready = MlflowClient(tracking_uri=self._uri)
             return self._ready
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Write no more progress."""
         self._stopping.set()
         self._thread.join()
 

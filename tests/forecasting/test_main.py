@@ -1,0 +1,213 @@
+"""The command line: what it writes, and what it says to those who give it something else."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.support.forecasting import panel_of, seasonal
+from training.arguments import PRESETS
+from training.main import main
+from training.spec import ForecastSpec, ModelName, Preset
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def sales(tmp_path) -> Path:
+    """A user's file: own column names, two series columns, European dates."""
+    panel = panel_of({"north / tea": seasonal(48), "south / tea": seasonal(48, 1)})
+    table = pd.DataFrame(
+        {
+            "Month": panel["ds"].dt.strftime("%d.%m.%Y"),
+            "Region": panel["unique_id"].str.split(" / ").str[0],
+            "Product": "tea",
+            "Net sales": panel["y"].round(2),
+        }
+    )
+    path = tmp_path / "sales.csv"
+    table.to_csv(path, index=False, sep=";", decimal=",")
+    return path
+
+
+def options(path: Path, output: Path, *more: str) -> list[str]:
+    return [
+        "--data", str(path), "--time-col", "Month", "--target-col", "Net sales", "--series-cols", "Region",
+        "--series-cols", "Product", "--horizon", "3", "--preset", "fast", "--cores", "1", "--as-of", "2030-01-01",
+        "--output", str(output), *more,
+    ]  # fmt: skip
+
+
+def test_a_users_file_becomes_forecasts_and_a_leaderboard(sales, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert main(options(sales, output)) == 0
+    shown = capsys.readouterr()
+    assert "SeasonalNaive" in shown.out
+    assert "wape" in shown.out
+    assert "100 %" in shown.err
+    forecast = pd.read_parquet(output / "forecast.parquet")
+    assert set(forecast["unique_id"]) == {"north / tea", "south / tea"}
+    assert sorted(forecast["ds"].unique()) == list(pd.date_range("2022-02-01", periods=3, freq="MS"))
+    spec = ForecastSpec.from_json((output / "spec.json").read_text(encoding="utf-8"))
+    assert spec.freq == "MS"
+    assert spec.n_windows == PRESETS[Preset.FAST].n_windows
+    assert not (output / ".checkpoints").exists()
+
+
+def test_the_written_spec_gives_the_same_forecast_again(sales, tmp_path):
+    assert main(options(sales, tmp_path / "one", "--metric", "mase", "--level", "90")) == 0
+    again = ["--data", str(sales), "--spec", str(tmp_path / "one/spec.json"), "--as-of", "2030-01-01",
+             "--cores", "1", "--output", str(tmp_path / "two")]  # fmt: skip
+    assert main(again) == 0
+    one, two = (pd.read_parquet(tmp_path / name / "forecast.parquet") for name in ("one", "two"))
+    pd.testing.assert_frame_equal(one, two)
+    assert "lo-90" in one
+    assert (tmp_path / "one/spec.json").read_text() == (tmp_path / "two/spec.json").read_text()
+
+
+def test_options_override_a_spec_file(sales, tmp_path):
+    assert main(options(sales, tmp_path / "one")) == 0
+    spec = str(tmp_path / "one/spec.json")
+    more = ["--data", str(sales), "--spec", spec, "--horizon", "5", "--models", "SeasonalNaive", "--windows", "1"]
+    assert main([*more, "--as-of", "2030-01-01", "--cores", "1", "--output", str(tmp_path / "two")]) == 0
+    written = json.loads((tmp_path / "two/spec.json").read_text())
+    assert (written["horizon"], written["n_windows"], written["models"]) == (5, 1, ["SeasonalNaive"])
+    assert written["roles"]["time"] == "Month"
+
+
+@pytest.mark.parametrize("form", [["--models", "prophet,xgboost"], ["--models", "Prophet", "--models", "xgboost"]])
+def test_models_are_separated_by_commas_or_repeated(form):
+    from training.arguments import parse
+
+    args = parse(["--data", "x", "--spec", "y", "--output", "z", *form])
+    assert args.models == (ModelName.PROPHET, ModelName.XGBOOST)
+
+
+def bad(tmp_path: Path, name: str, content: str | bytes) -> Path:
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+GOOD_ROWS = "".join(f"01.{m:02d}.2020;n;t;{m}\n" for m in range(1, 13))
+HEAD = "Month;Region;Product;Net sales\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "empty"),
+        (HEAD, "no rows"),
+        (b"\x00\x01\x02\xff" * 500, "binary|not a text|can't be read|neither"),
+        (HEAD + GOOD_ROWS + "01.01.2021;n;t;many\n", "many"),
+        (HEAD + GOOD_ROWS + "someday;n;t;5\n", "someday"),
+        (HEAD + GOOD_ROWS + "01.12.2020;n;t;5\n", "2 rows for 2020-12-01"),
+        ("When;Region;Product;Net sales\n" + GOOD_ROWS, "Month"),
+        (HEAD + "01.01.2020;n;t;5\n", "frequency"),
+    ],
+    ids=["empty", "header only", "binary", "text in target", "bad date", "duplicate", "no such column", "one row"],
+)
+def test_bad_files_are_one_clear_message_and_status_two(tmp_path, capfd, content, message):
+    path = bad(tmp_path, "sales.csv", content)
+    assert main(options(path, tmp_path / "out")) == 2
+    err = capfd.readouterr().err
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert pd.Series(errors).str.contains(message, case=False).all(), errors
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--horizon", "0"], "horizon"),
+        (["--freq", "fortnight"], "frequency 'fortnight'"),
+        (["--level", "120"], "levels"),
+        (["--freq", "D"], "monthly"),
+        (["--future-covariates", "Price"], "Price"),
+        (["--future-covariates", "Region"], "more than one role"),
+        (["--holidays", "XX"], "XX"),
+        (["--spec", "nowhere.json"], "nowhere.json"),
+        (["--data", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_impossible_wishes_are_one_clear_message_and_status_two(sales, tmp_path, capfd, more, message):
+    assert main(options(sales, tmp_path / "out", *more)) == 2
+    err = capfd.readouterr().err
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in err
+
+
+def test_an_output_that_is_a_file_is_a_clear_message(sales, tmp_path, capfd):
+    blocker = bad(tmp_path, "out", "in the way")
+    assert main(options(sales, blocker)) == 2
+    assert "error: " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "--data"),
+        (["--data", "x.csv"], "--output"),
+        (["--data", "x.csv", "--output", "o", "--time-col", "a", "--target-col", "b"], "--horizon"),
+        (["--panel", "x.parquet"], "--mlflow-run-id"),
+        (["--data", "x", "--models", "magic"], "'magic' is not one of"),
+        (["--data", "x", "--as-of", "yesterday"], "'yesterday' is not a date"),
+    ],
+)
+def test_a_command_line_that_cannot_be_understood_says_what_is_missing(capsys, argv, message):
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_says_what_each_preset_means(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    for preset, plan in PRESETS.items():
+        assert f"{preset} " in shown
+        assert plan.words in shown
+
+
+def test_a_shell_run_imports_neither_mlflow_nor_models_it_does_not_fit(sales, tmp_path):
+    argv = options(sales, tmp_path / "out", "--models", "SeasonalNaive")
+    code = (
+        f"import sys; from training.main import main; status = main({argv!r}); "
+        "print([m for m in ('mlflow', 'prophet', 'xgboost', 'streamlit') if m in sys.modules], status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_it_can_be_started_as_a_file_from_anywhere(sales, tmp_path):
+    argv = options(sales, tmp_path / "out", "--models", "SeasonalNaive")
+    command = [sys.executable, str(ROOT / "training/main.py"), *argv]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/forecast.parquet").exists()
+
+
+def test_spec_for_a_file_without_series_columns_forecasts_one_series(tmp_path):
+    table = pd.DataFrame({"ds": pd.date_range("2020-01-01", periods=40, freq="W-SUN"), "y": seasonal(40)})
+    path = tmp_path / "one.parquet"
+    table.to_parquet(path)
+    argv = ["--data", str(path), "--time-col", "ds", "--target-col", "y", "--horizon", "4", "--models", "SeasonalNaive"]
+    assert main([*argv, "--as-of", "2030-01-01", "--output", str(tmp_path / "out")]) == 0
+    assert set(pd.read_parquet(tmp_path / "out/forecast.parquet")["unique_id"]) == {"all"}
