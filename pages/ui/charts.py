@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from pages.ui.format import metric_text, score, shorten
 from services.results import ModelEntry
@@ -193,7 +194,7 @@ def importance_figure(importance: pd.DataFrame, *, colour: str, theme: Palette) 
     figure = _figure(theme, height=100 + 26 * max(1, len(top)))
     figure.add_bar(
         x=top["importance"],
-        y=[shorten(str(name), _NAME_LENGTH) for name in top["feature"]],
+        y=list(range(len(top))),  # not the names: two long ones may be shortened to the same
         customdata=top["feature"].astype(str),
         orientation="h",
         marker={"color": colour, "cornerradius": 3},
@@ -201,45 +202,47 @@ def importance_figure(importance: pd.DataFrame, *, colour: str, theme: Palette) 
         showlegend=False,
     )
     figure.update_xaxes(tickformat=".0%", title_text="Share of the model's importance")
-    figure.update_yaxes(autorange="reversed", showgrid=False)
+    names = [shorten(str(name), _NAME_LENGTH) for name in top["feature"]]
+    figure.update_yaxes(autorange="reversed", showgrid=False, tickvals=list(range(len(top))), ticktext=names)
     return figure.update_layout(hovermode="closest", bargap=0.3)
 
 
-def components_figure(components: pd.DataFrame, *, theme: Palette) -> go.Figure:
-    """What one model's forecast is the sum of, stacked, with the sum as a line.
+def components_figure(components: pd.DataFrame, *, colour: str, theme: Palette) -> go.Figure:
+    """What one model's forecast is the sum of: the sum on top, then each component on a scale of its own.
 
-    Past eight components the smallest are added up as ``other``, so that the stack still sums to the forecast.
+    Components that are zero throughout are left out. Past eight the smallest are added up as ``other``, so that
+    the rows still sum to the forecast.
     """
-    fmt = _number_format(components["value"])
     wide = components.pivot_table(
         index=artifacts.TIME, columns="component", values="value", aggfunc="sum", observed=True
     )
-    order = wide.abs().mean().sort_values(ascending=False).index
-    kept = list(order[:_MAX_COMPONENTS])
-    figure = _figure(theme)
-    shown = wide[kept].copy()
-    if len(order) > len(kept):
+    sizes = wide.abs().max()
+    order = list(sizes[sizes > 0].sort_values(ascending=False).index)
+    shown = wide[order[:_MAX_COMPONENTS]].copy()
+    if len(order) > _MAX_COMPONENTS:
         shown["other"] = wide[order[_MAX_COMPONENTS:]].sum(axis="columns")
-    for i, name in enumerate(shown.columns):
-        figure.add_bar(
+    shown.insert(0, "forecast", wide.sum(axis="columns"), allow_duplicates=True)
+    figure = make_subplots(rows=shown.shape[1], cols=1, shared_xaxes=True, vertical_spacing=0.02)
+    for row, name in enumerate(shown.columns, start=1):
+        values = shown.iloc[:, row - 1]
+        figure.add_scatter(
             x=shown.index,
-            y=_y(shown[name]),
-            name=shorten(str(name), _NAME_LENGTH),
-            marker={"color": theme.series[i] if i < len(theme.series) else theme.muted},
-            hovertemplate=f"%{{y:{fmt}}}",
+            y=_y(values),
+            name=str(name),
+            line={"color": theme.actual if row == 1 else colour, "width": 2},
+            hovertemplate=f"%{{y:{_number_format(values)}}}",
+            row=row,
+            col=1,
         )
-    figure.add_scatter(
-        x=wide.index,
-        y=_y(wide.sum(axis="columns")),
-        name="forecast",
-        line={"color": theme.actual, "width": 2},
-        hovertemplate=f"%{{y:{fmt}}}",
-    )
-    return figure.update_layout(barmode="relative", bargap=0.15)
+        figure.update_yaxes(title_text=shorten(str(name), _NAME_LENGTH // 2), nticks=4, row=row, col=1)
+    return _styled(figure, theme, height=60 + 110 * shown.shape[1]).update_layout(showlegend=False, margin={"b": 24})
 
 
 def _figure(theme: Palette, *, height: int = 420) -> go.Figure:
-    figure = go.Figure()
+    return _styled(go.Figure(), theme, height=height)
+
+
+def _styled(figure: go.Figure, theme: Palette, *, height: int) -> go.Figure:
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 28, "b": 76},
@@ -248,10 +251,10 @@ def _figure(theme: Palette, *, height: int = 420) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         separators=".,",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": theme.muted, "activecolor": theme.actual},
     )
     figure.update_xaxes(showgrid=False, automargin=True)
-    figure.update_yaxes(gridcolor=theme.grid, zeroline=False, automargin=True)
-    return figure
+    return figure.update_yaxes(gridcolor=theme.grid, zeroline=False, automargin=True)
 
 
 def _band(figure: go.Figure, windows: Sequence[pd.DataFrame], level: int, colour: str, fmt: str) -> None:
@@ -315,7 +318,7 @@ def _vertical(figure: go.Figure, at: pd.Timestamp, theme: Palette, text: str = "
     )
     if text:
         figure.add_annotation(
-            x=at, y=1, yref="paper", yanchor="bottom", text=text, showarrow=False,
+            x=at, y=1, yref="paper", xanchor="right", yanchor="bottom", text=text, showarrow=False,
             font={"size": 12, "color": theme.muted},
         )  # fmt: skip
 

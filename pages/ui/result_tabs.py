@@ -151,7 +151,7 @@ def explain_tab(results: JobResults, view: View) -> None:
     if components is not None and has_components:
         for model, rows in components.groupby(artifacts.MODEL):
             st.subheader(f"{model}: what the forecast is the sum of")
-            figure = charts.components_figure(rows, theme=view.theme)
+            figure = charts.components_figure(rows, colour=view.colours[str(model)], theme=view.theme)
             st.plotly_chart(figure, key=f"chart_components_{model}", config=_PLOT, alt=f"Components of {model}")
 
 

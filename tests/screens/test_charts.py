@@ -136,23 +136,31 @@ def test_error_by_horizon_has_a_line_per_model(run: Path) -> None:
     assert list(named(figure, "XGBoost").y) == pytest.approx([5.0] * 6)
 
 
-def test_components_beyond_eight_are_added_up_so_that_the_stack_still_sums_to_the_forecast() -> None:
+def test_components_beyond_eight_are_added_up_so_that_the_rows_still_sum_to_the_forecast() -> None:
     ds = pd.date_range("2026-01-01", periods=4, freq="MS")
     rows = pd.DataFrame(
         [(day, f"part {i}", float(i) - 3) for day in ds for i in range(12)], columns=[a.TIME, "component", "value"]
     )
-    figure = charts.components_figure(rows, theme=charts.LIGHT)
-    bars = [trace for trace in figure.data if trace.type == "bar"]
-    assert len(bars) == 9
-    assert np.sum([bar.y for bar in bars], axis=0) == pytest.approx(named(figure, "forecast").y)
+    figure = charts.components_figure(rows, colour="#0072b2", theme=charts.LIGHT)
+    forecast, *parts = figure.data
+    assert [forecast.name, parts[-1].name] == ["forecast", "other"]
+    assert len(parts) == 9
+    assert np.sum([part.y for part in parts], axis=0) == pytest.approx(forecast.y)
 
 
-def test_long_feature_names_are_shortened_on_the_axis_and_whole_on_hover() -> None:
-    name = "promotion_" * 10
-    rows = pd.DataFrame({"feature": [name], "importance": [1.0]})
-    bar = charts.importance_figure(rows, colour="#0072b2", theme=charts.LIGHT).data[0]
-    assert len(bar.y[0]) <= 28
-    assert bar.customdata[0] == name
+def test_components_that_are_always_zero_are_left_out() -> None:
+    rows = pd.DataFrame({a.TIME: pd.Timestamp("2026-01-01"), "component": ["trend", "holiday"], "value": [5.0, 0.0]})
+    figure = charts.components_figure(rows, colour="#0072b2", theme=charts.LIGHT)
+    assert [trace.name for trace in figure.data] == ["forecast", "trend"]
+
+
+def test_long_feature_names_are_shortened_on_the_axis_whole_on_hover_and_never_merged() -> None:
+    names = [f"rolling_mean_of_{n}_periods_since_the_last" for n in (7, 8)]
+    rows = pd.DataFrame({"feature": names, "importance": [0.6, 0.4]})
+    figure = charts.importance_figure(rows, colour="#0072b2", theme=charts.LIGHT)
+    assert len(set(figure.data[0].y)) == 2
+    assert list(figure.data[0].customdata) == names
+    assert all(len(text) <= 28 for text in figure.layout.yaxis.ticktext)
 
 
 def test_the_yardstick_is_grey_and_models_keep_their_colour() -> None:
