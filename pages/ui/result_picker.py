@@ -73,18 +73,26 @@ def _models(results: JobResults) -> list[str]:
 
 
 def _series(ids: list[str], roles: ColumnRoles) -> str:
-    options = ids
-    if len(ids) > MAX_OPTIONS:
-        text = st.text_input(
-            "Find series", key="results_search", placeholder="Part of its name", icon=":material/search:", width=220
-        )
-        matching = [name for name in ids if text.casefold() in name.casefold()]
-        options = matching[:MAX_OPTIONS] or ids[:MAX_OPTIONS]
-        asked = st.session_state.get("results_series")
-        if asked in matching and asked not in options:
-            options = [asked, *options]
     help_text = f"{count(len(ids), 'series', 'series')}. Type to search."
     return st.selectbox(
-        "Series", options, key="results_series", help=help_text, width=320, bind="query-params",
+        "Series", _options(ids), key="results_series", help=help_text, width=320, bind="query-params",
         format_func=str if roles.series else lambda _: roles.target,
     )  # fmt: skip
+
+
+def _options(ids: list[str]) -> list[str]:
+    """All series, or of very many the first that match a search, and the one a link or a click asked for."""
+    if len(ids) <= MAX_OPTIONS:
+        return ids
+    text = st.text_input(
+        "Find series", key="results_search", placeholder="Part of its name", icon=":material/search:", width=220,
+        help=f"The list beside holds {MAX_OPTIONS:,} of {len(ids):,} series; search for the others.",
+    )  # fmt: skip
+    matching = [name for name in ids if text.casefold() in name.casefold()]
+    if not matching:
+        st.caption("No series has this in its name.")
+    options = (matching or ids)[:MAX_OPTIONS]
+    asked = st.session_state.get("results_series") or st.query_params.get("results_series")
+    if not text and asked not in options and asked in set(ids):
+        return [asked, *options]
+    return options

@@ -11,7 +11,7 @@ from pages.ui import charts, result_data, spec_view
 from pages.ui.downloads import downloads
 from pages.ui.format import escape, metric_text, number, percent, score
 from pages.ui.result_header import against_naive
-from pages.ui.result_picker import View, recent
+from pages.ui.result_picker import MAX_OPTIONS, View, recent
 from services.results import JobResults, error_by_step
 from training import artifacts
 
@@ -108,7 +108,9 @@ def leaderboard_tab(results: JobResults, view: View) -> None:
 def series_tab(results: JobResults, _view: View) -> None:
     """Every series, the worst first; a click on one shows it."""
     table = result_data.series(results)
-    st.caption("The worst first. Click a series to see its forecast.")
+    shown_of = f" The worst {MAX_OPTIONS:,} of {len(table):,} are listed." if len(table) > MAX_OPTIONS else ""
+    st.caption(f"The worst first. Click a series to see its forecast.{shown_of}")
+    table = table.head(MAX_OPTIONS)
 
     def open_series() -> None:
         click = st.session_state["table_series_open"]
@@ -120,7 +122,7 @@ def series_tab(results: JobResults, _view: View) -> None:
     first = [artifacts.ID, artifacts.MODEL, "score", "skill", *notes]
     rest = [name for name in shown.columns if name not in {*first, artifacts.REASON, artifacts.FALLBACK}]
     st.dataframe(
-        shown, hide_index=True, column_order=[*first, *rest], key="table_series", lazy=False,
+        shown, hide_index=True, column_order=[*first, *rest], key="table_series",
         alt="Series by backtest error, the worst first",
         column_config={
             artifacts.ID: st.column_config.ButtonColumn(

@@ -98,6 +98,21 @@ def test_a_link_can_name_the_series(stage: Stage) -> None:
     assert app.selectbox(key="results_series").value == "South / Tea"
 
 
+def test_of_very_many_series_those_not_listed_are_found_by_search_or_link(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.ui.result_picker.MAX_OPTIONS", 1)
+    stage.completed()
+    app = stage.open("results", job="j1")
+    assert app.selectbox(key="results_series").options == ["North / Coffee"]
+    app.text_input(key="results_search").set_value("south").run()
+    assert app.selectbox(key="results_series").value == "South / Tea"
+    linked = stage.open("results", job="j1", results_series="North / Tea")
+    assert linked.selectbox(key="results_series").value == "North / Tea"
+    app.text_input(key="results_search").set_value("nothing like it").run()
+    assert "No series has this in its name" in texts(app)
+
+
 def test_other_models_can_be_added_to_the_chart(stage: Stage) -> None:
     stage.completed()
     app = stage.open("results", job="j1")
