@@ -17,7 +17,7 @@ _STATUS_OPTIONS: Final = [f"{STATUS_GLYPHS[s]} {STATUS_TEXTS[s]}" for s in JobSt
 
 
 def job_rows(jobs: Sequence[Job], now: datetime, *, with_owner: bool) -> pd.DataFrame:
-    """One row per job, as shown."""
+    """One row per job, as shown; without the columns about progress when every job has completed."""
     rows = [
         {
             "Job": job.name,
@@ -36,8 +36,11 @@ def job_rows(jobs: Sequence[Job], now: datetime, *, with_owner: bool) -> pd.Data
         for job in jobs
     ]
     columns = ["Job", "Status", "Progress", "Now", "Elapsed", "Best model", "Error", "Dataset", "Owner", "Created"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame if with_owner else frame.drop(columns="Owner")
+    if all(job.has_results for job in jobs):
+        columns = [column for column in columns if column not in {"Progress", "Now"}]
+    if not with_owner:
+        columns.remove("Owner")
+    return pd.DataFrame(rows, columns=columns)
 
 
 def job_table(
@@ -66,15 +69,15 @@ def job_table(
         alt="Forecast jobs, newest first",
         column_config={
             "Job": st.column_config.ButtonColumn(
-                "Job", on_click=open_job, key=opened, type="tertiary", alignment="left", width="medium", pinned=True
+                "Job", on_click=open_job, key=opened, type="tertiary", alignment="left", width=290, pinned=True
             ),
             "Status": st.column_config.MultiselectColumn(
                 "Status", options=_STATUS_OPTIONS, color=[STATUS_COLORS[s] for s in JobStatus], width=130
             ),
             "Progress": st.column_config.ProgressColumn(
-                "Progress", min_value=0, max_value=100, format="%d %%", width=120
+                "Progress", min_value=0, max_value=100, format="%d %%", width=110
             ),
-            "Now": st.column_config.TextColumn("What is going on", width="medium"),
+            "Now": st.column_config.TextColumn("What is going on", width=190),
         },
     )
 
