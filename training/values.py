@@ -126,23 +126,42 @@ def narrow(text: Any, style: NumberStyle) -> np.ndarray | pd.Series:
     A column is numeric only when every value is; one word in it leaves it text, so that whoever needs
     numbers can name the row.
     """
-    trimmed = pc.utf8_trim_whitespace(text)
-    filled = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
-    if style.decimal == ".":  # plain numbers, as most are, in one fast pass
-        for kind in (pa.int64(), pa.float64()):
-            try:
-                cast = pc.cast(filled, kind)
-            except pa.ArrowInvalid:
-                continue
-            if pc.any(pc.match_substring_regex(filled, _IDENTIFIER)).as_py():
-                return _objects(text)
-            return _floats(cast) if cast.null_count or kind == pa.float64() else cast.to_numpy()
-    if _is_true_false(filled):
-        return _objects(pc.equal(pc.utf8_lower(filled), "true")).astype("boolean")
-    if read_numbers(_head(filled), style)[1].any() or pc.any(pc.match_substring_regex(filled, _IDENTIFIER)).as_py():
+    if _is_text(_filled(_head(text)), style):  # seen at once in most text, without touching the rest
         return _objects(text)
+    filled = _filled(text)
+    plain = _plain_numbers(filled, style)
+    if plain is None and _is_true_false(filled):
+        return pd.Series(pc.equal(pc.utf8_lower(filled), "true").to_pandas()).astype("boolean")
+    if pc.any(pc.match_substring_regex(filled, _IDENTIFIER)).as_py():
+        return _objects(text)
+    if plain is not None:
+        return plain
     numbers, bad = read_numbers(filled, style)
     return _objects(text) if bad.any() else numbers
+
+
+def _filled(text: Any) -> Any:
+    trimmed = pc.utf8_trim_whitespace(text)
+    return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+
+
+def _is_text(head: Any, style: NumberStyle) -> bool:
+    if _plain_numbers(head, style) is not None or _is_true_false(head):
+        return False
+    return bool(read_numbers(head, style)[1].any())
+
+
+def _plain_numbers(filled: Any, style: NumberStyle) -> np.ndarray | None:
+    """Numbers as a computer writes them, as most are, in one fast pass; ``None`` when some are not."""
+    if style.decimal != ".":
+        return None
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            cast = pc.cast(filled, kind)
+        except pa.ArrowInvalid:
+            continue
+        return _floats(cast) if cast.null_count or kind == pa.float64() else np.asarray(cast.to_numpy())
+    return None
 
 
 def _head(text: Any) -> Any:
@@ -158,8 +177,7 @@ def _is_true_false(filled: Any) -> bool:
 
 
 def _objects(text: Any) -> pd.Series:
-    column = pd.Series(text.to_pandas().to_numpy(dtype=object, copy=True))
-    return column.mask(column == "", None)
+    return pd.Series(pc.if_else(pc.equal(text, ""), None, text).to_pandas().to_numpy(dtype=object))
 
 
 def _floats(array: Any) -> np.ndarray:
