@@ -24,9 +24,10 @@ def health() -> None:
         since = moment(state.failing_since, timezone(), now=now)
         st.error(f"The reconciler has been failing since {since}: {escape(state.last_error)}", icon=":material/error:")
     elif state.last_success_at is None:
-        st.caption("The reconciler has not looked at the jobs yet.")
+        st.caption("No job has needed looking after since the app was started.")
     else:
-        st.caption(f":material/check_circle: The reconciler looked at the jobs {ago(state.last_success_at, now)}.")
+        seen = ago(state.last_success_at, now)
+        st.caption(f":material/check_circle: Jobs were last looked after {seen}. While none is active, that rests.")
 
 
 def counts(user: User) -> None:
@@ -60,7 +61,7 @@ def everybody(user: User) -> None:
         def read() -> JobPage:
             return runtime().jobs.find(user, where, limit=PAGE_SIZE, offset=(number - 1) * PAGE_SIZE)
 
-        page, updated_at, is_fresh = last_known(f"admin_{where}_{number}", read)
+        page, updated_at, is_fresh = last_known("admin", (where, number), read)
         if page.total:
             job_table(page.jobs, runtime().clock.now(), key="admin_jobs", with_owner=True)
             st.caption(count(page.total, "job"))

@@ -41,7 +41,7 @@ def mine(user: User) -> None:
     """What waits for the user, and their recent jobs."""
     with error_boundary("home"):
         own = JobFilter(owner=user.name)
-        page, updated_at, is_fresh = last_known("home_jobs", lambda: runtime().jobs.find(user, own, limit=RECENT))
+        page, updated_at, is_fresh = last_known("home", own, lambda: runtime().jobs.find(user, own, limit=RECENT))
         attention(user, page.jobs)
         if not page.total:
             return

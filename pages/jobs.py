@@ -40,7 +40,7 @@ def job_list(user: User) -> None:
         def read() -> JobPage:
             return runtime().jobs.find(user, where, limit=PAGE_SIZE, offset=(number - 1) * PAGE_SIZE)
 
-        page, updated_at, is_fresh = last_known(f"jobs_{where}_{number}", read)
+        page, updated_at, is_fresh = last_known("jobs", (where, number), read)
         if page.total == 0:
             nothing_here(is_filtered=bool(text or statuses))
         else:

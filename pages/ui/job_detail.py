@@ -50,7 +50,7 @@ def job_detail(user: User, job_id: JobId) -> None:
     with error_boundary("the job"):
         st.button("All jobs", key="job_list", icon=":material/arrow_back:", type="tertiary", on_click=_leave)
         try:
-            job, updated_at, is_fresh = last_known(f"job_{job_id}", lambda: runtime().jobs.get(user, job_id))
+            job, updated_at, is_fresh = last_known("job", job_id, lambda: runtime().jobs.get(user, job_id))
         except NotFound as exc:
             st.error(f"{escape(str(exc))} It may have been deleted.", icon=":material/search_off:")
             return

@@ -69,7 +69,7 @@ def job_table(
         alt="Forecast jobs, newest first",
         column_config={
             "Job": st.column_config.ButtonColumn(
-                "Job", on_click=open_job, key=opened, type="tertiary", alignment="left", width=290, pinned=True
+                "Job", on_click=open_job, key=opened, type="tertiary", alignment="left", width=290
             ),
             "Status": st.column_config.MultiselectColumn(
                 "Status", options=_STATUS_OPTIONS, color=[STATUS_COLORS[s] for s in JobStatus], width=130

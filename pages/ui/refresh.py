@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -20,30 +20,31 @@ INTERVAL_S: Final = 3
 T = TypeVar("T")
 
 
-def last_known(key: str, read: Callable[[], T]) -> tuple[T, datetime, bool]:
+def last_known(key: str, question: Hashable, read: Callable[[], T]) -> tuple[T, datetime, bool]:
     """What ``read`` returns now, or what it returned last when what it depends on does not answer.
 
     Args:
-        key: of the session state that holds the last answer; include what was asked for.
+        key: of the place on the page; its last answer is kept for the session.
+        question: what is asked for; an answer to another question is not shown instead.
         read: asks a service.
 
     Returns:
         The answer, when it was true (aware UTC), and whether it is fresh.
 
     Raises:
-        Unavailable: there is no earlier answer to show.
+        Unavailable: there is no earlier answer to this question.
     """
     now = runtime().clock.now()
     slot = f"_last_{key}"
     try:
         answer = read()
     except Unavailable as exc:
-        if slot not in st.session_state:
+        asked, kept, at = st.session_state.get(slot, (None, None, now))
+        if asked != question:
             raise
         logger.warning("could not refresh %s: %s", key, exc)
-        kept, at = st.session_state[slot]
         return kept, at, False
-    st.session_state[slot] = (answer, now)
+    st.session_state[slot] = (question, answer, now)
     return answer, now, True
 
 

@@ -87,6 +87,9 @@ def test_while_the_store_is_down_the_last_known_list_stays_with_since_when(
     assert list(app.dataframe[0].value["Job"]) == ["Revenue"]
     assert "this is the state as of 09:00:00" in texts(app)
     assert refreshes(app)
+    app.text_input(key="jobs_text").set_value("cost").run()
+    assert "does not answer" in texts(app)  # the last list is no answer to another question
+    assert not app.dataframe
     assert "does not answer" in texts(stage.open("jobs"))  # another browser has nothing to fall back on
 
 
