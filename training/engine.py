@@ -16,6 +16,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -182,6 +183,7 @@ class Engine:
         counts = _Counts(units)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__, *PRELOAD])
+        others = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
         try:
             running: dict[Future[None], Unit] = {}
@@ -200,8 +202,19 @@ class Engine:
                     unit = running.pop(future)
                     future.result()
                     self._meter.done(unit.cost_s, counts.step(unit))
-        finally:
+        except BaseException:  # a signal, the time limit, a lost worker: nobody waits for what still runs
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()
+            raise
+        finally:
+            pool.shutdown(wait=False)
+
+    def discard(self) -> None:
+        """Remove the results of this spec and data, and the folder around them if nothing else is in it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._folder.parent.rmdir()
 
 
 class _Counts:

@@ -15,7 +15,6 @@ if not __package__:  # started as a file: import our package by its name, not it
 import argparse
 import logging
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -35,13 +34,15 @@ from training.spec import ForecastSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from training.pipeline import Finished
     from training.results import Results
     from training.tracking import MlflowRun
 
 EXIT_DEFECT: Final = 1
 EXIT_FAULT: Final = 2
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
-_LAST_WORDS_S: Final = 5.0  # how long an ending run may take to tell MLflow
+_LAST_WORDS_S: Final = 4.0  # how long an ending run may take to tell MLflow
+_GRACE_S: Final = 6.0  # and to be gone
 
 logger = logging.getLogger("training")
 
@@ -72,6 +73,10 @@ def _set_up(*, verbose: bool) -> None:
 def _terminate(signum: int, stack: FrameType | None) -> NoReturn:
     del signum, stack
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the ending
+    # A library may swallow what is raised into the middle of it, or take its time to end.
+    last_resort = threading.Timer(_GRACE_S, os._exit, (EXIT_TERMINATED,))
+    last_resort.daemon = True
+    last_resort.start()
     raise _Terminated
 
 
@@ -82,10 +87,10 @@ def _shell(args: argparse.Namespace) -> int:
     try:
         sink.report(0.0, f"Reading {args.data.name}")
         panel, spec = _read(args)
-        results = _run(panel, spec, args, output=args.output, checkpoints=checkpoints, sink=sink)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        done = _run(panel, spec, args, output=args.output, checkpoints=checkpoints, sink=sink)
+        done.discard_checkpoints()
         sink.report(100.0, f"Done: {args.output}")
-        print(leaderboard_text(results))
+        print(leaderboard_text(done.results))
     except TrainingError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return EXIT_FAULT
@@ -94,7 +99,7 @@ def _shell(args: argparse.Namespace) -> int:
         return EXIT_FAULT
     except (_Terminated, KeyboardInterrupt):
         print("Ended before it was done. Started again, it goes on from there.", file=sys.stderr)
-        _end_now(EXIT_TERMINATED)
+        return EXIT_TERMINATED
     return 0
 
 
@@ -109,15 +114,15 @@ def _job(args: argparse.Namespace) -> int:
             spec = _spec_file(args.spec)
             panel = _panel_file(args.panel)
             sink = _Both(ConsoleSink(), run)
-            results = _run(panel, spec, args, output=Path(folder), checkpoints=args.checkpoints, sink=sink)
-            run.finish(Path(folder), spec, results.leaderboard)
-        shutil.rmtree(args.checkpoints, ignore_errors=True)
+            done = _run(panel, spec, args, output=Path(folder), checkpoints=args.checkpoints, sink=sink)
+            run.finish(Path(folder), spec, done.results.leaderboard)
+        done.discard_checkpoints()
     except _Terminated:
         logger.info("Told to end")
         last_words = threading.Thread(target=run.kill, daemon=True)
         last_words.start()
         last_words.join(_LAST_WORDS_S)
-        _end_now(EXIT_TERMINATED)
+        return EXIT_TERMINATED
     except TrainingError as exc:
         logger.error("%s", exc)  # noqa: TRY400  the message is for the user, its traceback says nothing more
         run.fail(exc.failure())
@@ -137,7 +142,7 @@ def _job(args: argparse.Namespace) -> int:
 
 def _run(
     panel: pd.DataFrame, spec: ForecastSpec, args: argparse.Namespace, *, output: Path, checkpoints: Path, sink: Sink
-) -> Results:
+) -> Finished:
     from training.pipeline import Resources, run
 
     deadline = None if spec.time_limit_s is None else time.monotonic() + spec.time_limit_s
@@ -191,13 +196,6 @@ class _Both:
     def report(self, percent: float, step: str) -> None:
         self._first.report(percent, step)
         self._second.report(percent, step)
-
-
-def _end_now(status: int) -> NoReturn:
-    """Leave without waiting for worker processes, which end with this one."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 def leaderboard_text(results: Results) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -47,7 +48,19 @@ class Resources:
     deadline: float | None = None
 
 
-def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Resources, sink: Sink) -> Results:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A run whose artifacts are written.
+
+    Attributes:
+        discard_checkpoints: to be called once the artifacts are where they belong.
+    """
+
+    results: Results
+    discard_checkpoints: Callable[[], None]
+
+
+def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Resources, sink: Sink) -> Finished:
     """Forecast a panel and write every artifact of the run.
 
     Args:
@@ -97,7 +110,7 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
         environment=environment(spec, data_hash=data_hash, as_of=as_of, cores=resources.cores),
     )
     meter.at(99.0, "Results are written")
-    return results
+    return Finished(results=results, discard_checkpoints=engine.discard)
 
 
 def plan_units(framed: Framed, plan: pd.DataFrame, spec: ForecastSpec) -> list[Unit]:

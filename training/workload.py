@@ -41,7 +41,7 @@ class Cost:
 
 COSTS: Final[Mapping[ModelName, Cost]] = {
     ModelName.SEASONAL_NAIVE: Cost(fixed_s=0.05, per_series_s=0.0003, per_row_s=1e-7, parallel=False),
-    ModelName.PROPHET: Cost(fixed_s=0.0, per_series_s=0.06, per_row_s=1.5e-4),
+    ModelName.PROPHET: Cost(fixed_s=0.0, per_series_s=0.1, per_row_s=2e-4),
     ModelName.XGBOOST: Cost(fixed_s=1.0, per_series_s=0.002, per_row_s=2e-5),
 }
 GLOBAL: Final = frozenset({ModelName.XGBOOST})

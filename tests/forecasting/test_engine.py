@@ -172,5 +172,5 @@ def test_sigterm_ends_the_run_and_all_its_processes_at_once(big_file, tmp_path):
     process.terminate()
     process.communicate(timeout=20)
     assert process.returncode == 143
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     descendants_end(family, 20)

@@ -121,7 +121,7 @@ def test_sigterm_marks_the_run_killed_and_ends_quickly(tracking, run_id, tmp_pat
     began = time.monotonic()
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 143, errors
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 10
     assert client.get_run(run_id).info.status == "KILLED"
 
 
