@@ -23,9 +23,10 @@ from services.adapters.sqlite.jobs import SqliteJobStore
 from services.adapters.system import SystemClock
 from services.datasets import DatasetService
 from services.domain.errors import Unavailable
+from services.domain.job import ACTIVE, DatasetId
 from services.jobs import JobService, Limits
 from services.lifecycle import Lifecycle
-from services.ports import Clock
+from services.ports import Clock, JobFilter, JobStore
 from services.reconciler import Reconciler
 from services.results import ResultService
 from services.settings import Settings, read_settings
@@ -143,7 +144,12 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         clock=clock,
         jobs=job_service,
         datasets=DatasetService(
-            files=files, records=datasets, clock=clock, max_upload_mb=settings.max_upload_mb, new_id=new_id
+            files=files,
+            records=datasets,
+            clock=clock,
+            max_upload_mb=settings.max_upload_mb,
+            new_id=new_id,
+            is_in_use=lambda dataset_id: _has_active_job(jobs, dataset_id),
         ),
         results=ResultService(jobs=job_service, results=MlflowResults(mlflow)),
         reconciler=reconciler,
@@ -151,6 +157,10 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         is_warm=lambda: mlflow.is_ready,
         close=database.close,
     )
+
+
+def _has_active_job(jobs: JobStore, dataset_id: DatasetId) -> bool:
+    return jobs.find(JobFilter(dataset_id=dataset_id, statuses=ACTIVE), limit=1).total > 0
 
 
 _installed: list[Runtime] = []

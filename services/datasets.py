@@ -68,6 +68,7 @@ class DatasetService:
 
     Args:
         new_id: makes ids; letters and digits.
+        is_in_use: whether an active job reads a dataset.
     """
 
     def __init__(
@@ -78,7 +79,9 @@ class DatasetService:
         clock: Clock,
         max_upload_mb: int,
         new_id: Callable[[], str],
+        is_in_use: Callable[[DatasetId], bool] = lambda _: False,
     ) -> None:
+        self._is_in_use = is_in_use
         self._files = files
         self._records = records
         self._clock = clock
@@ -156,8 +159,17 @@ class DatasetService:
         return self._records.list(user.name)
 
     def delete(self, user: User, dataset_id: DatasetId) -> None:
-        """Remove a dataset with its files. Results of its jobs stay."""
+        """Remove a dataset with its files. Results of its jobs stay.
+
+        Raises:
+            InvalidInput: an active job reads it.
+        """
         dataset = self.get(user, dataset_id)
+        if self._is_in_use(dataset_id):
+            raise InvalidInput(
+                f"A job is being trained on {dataset.name!r}.",
+                remedy="Wait until it has ended, or cancel it; then delete the dataset.",
+            )
         self._records.delete(dataset_id)
         self._files.delete_all(_folder(dataset))
         logger.info("Dataset %s deleted", dataset_id)

@@ -39,12 +39,14 @@ class Desk:
 
     files: MemoryFileStore = field(default_factory=MemoryFileStore)
     records: MemoryDatasetStore = field(default_factory=MemoryDatasetStore)
+    in_use: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         ids = count(1)
         self.service = DatasetService(
-            files=self.files, records=self.records, clock=FakeClock(), max_upload_mb=1, new_id=lambda: f"d{next(ids)}"
-        )
+            files=self.files, records=self.records, clock=FakeClock(), max_upload_mb=1, new_id=lambda: f"d{next(ids)}",
+            is_in_use=self.in_use.__contains__,
+        )  # fmt: skip
 
     def receive(self, content: str | bytes = SALES, filename: str = "sales.csv", user: User = ANN) -> Dataset:
         stream = io.BytesIO(content.encode() if isinstance(content, str) else content)
@@ -190,6 +192,17 @@ def test_another_time_column_brings_its_date_format(desk: Desk) -> None:
     options = desk.service.dated(ANN, draft.dataset_id, desk.service.options(draft), "booked")
     assert options.date_format == "%d.%m.%Y"
     assert desk.service.dated(ANN, draft.dataset_id, options, "sales") == options
+
+
+def test_a_dataset_that_a_job_is_trained_on_is_not_deleted(desk: Desk) -> None:
+    kept = desk.keep(desk.receive())
+    desk.in_use.add(kept.dataset_id)
+    with pytest.raises(InvalidInput, match=r"being trained on 'sales.csv'. Wait until"):
+        desk.service.delete(ANN, kept.dataset_id)
+    assert desk.files.exists(kept.panel_key)
+    desk.in_use.clear()
+    desk.service.delete(ANN, kept.dataset_id)
+    assert not desk.files.exists(kept.panel_key)
 
 
 def test_a_deleted_dataset_is_gone_with_its_files(desk: Desk) -> None:
