@@ -149,9 +149,12 @@ def period(ds: pd.Timestamp, freq: str) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share of one as ``7.2 %``; an en dash for nothing."""
+    """A share of one as ``7.2 %``, ``under 0.1 %`` rather than a false zero; an en dash for nothing."""
     if share is None or not math.isfinite(share):
         return "–"
+    smallest = 10.0 ** -(digits + 2)
+    if 0 < share < smallest / 2:
+        return f"under {100 * smallest:.{digits}f} %"
     return f"{100 * share:.{digits}f} %"
 
 
@@ -175,6 +178,11 @@ def score(value: float | None, metric: str | Metric) -> str:
 def metric_text(metric: str | Metric) -> str:
     """``WAPE``, ``sMAPE``."""
     return METRIC_TEXTS.get(str(metric), str(metric))
+
+
+def sentence(text: str) -> str:
+    """A reason as a sentence: with a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def count(n: int, noun: str, plural: str | None = None) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.ui import charts, result_data, spec_view
 from pages.ui.downloads import downloads
-from pages.ui.format import escape, metric_text, number, percent, score
+from pages.ui.format import escape, metric_text, number, percent, score, sentence
 from pages.ui.result_header import against_naive
 from pages.ui.result_picker import MAX_OPTIONS, View, recent
 from services.results import JobResults, error_by_step
@@ -184,10 +184,12 @@ def _failure(results: JobResults, view: View) -> None:
     table = result_data.series(results)
     row = table[table[artifacts.ID] == view.unique_id].iloc[0]
     if not view.selected:
-        st.error(f"No model could forecast this series. {escape(str(row[artifacts.REASON]))}", icon=":material/error:")
+        st.error(
+            f"No model could forecast this series. {escape(sentence(row[artifacts.REASON]))}", icon=":material/error:"
+        )
     elif row[artifacts.FALLBACK]:
         st.warning(
-            f"{escape(str(row[artifacts.FALLBACK]))} stands in for this series. {escape(str(row[artifacts.REASON]))}",
+            f"{escape(str(row[artifacts.FALLBACK]))} stands in for this series. {escape(sentence(row[artifacts.REASON]))}",
             icon=":material/warning:",
         )
 

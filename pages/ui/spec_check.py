@@ -15,7 +15,7 @@ from training.artifacts import ID, TARGET, TIME
 from training.frequency import Frequency
 from training.spec import CovariateKind, DuplicatePolicy, ForecastSpec, ModelName
 
-MIN_TRAIN: Final = 3  # rows beside a season that the backtest wants before a cutoff, as training.evaluation does
+MIN_TRAIN: Final = 3  # rows that the backtest wants before a cutoff, as training.evaluation does
 _NAMED: Final = 3  # series named in a message
 
 
@@ -88,39 +88,42 @@ def _frequency(spec: ForecastSpec, facts: DataFacts) -> list[Problem]:
 
 
 def _lengths(spec: ForecastSpec, facts: DataFacts) -> list[Problem]:
+    """Series that get fewer backtest windows than asked for, by the rule of ``training.evaluation``.
+
+    A window wants a season and a few rows before its cutoff; a series' latest window makes do with the few.
+    """
     frequency = spec.frequency
     lengths = facts.lengths(frequency).sort_values()
-    needed = spec.backtest_rows + _training_rows(frequency)
-    short = lengths[lengths < needed]
+    for_one = spec.horizon + MIN_TRAIN
+    for_all = spec.backtest_rows + frequency.season_length + MIN_TRAIN if spec.n_windows > 1 else for_one
+    short = lengths[lengths < for_all]
     if short.empty:
         return []
     windows = f"{spec.n_windows} window{'s' if spec.n_windows > 1 else ''}"
-    wants = f"{frequency.plural(spec.horizon)} ahead with {windows} needs {frequency.plural(needed)}"
-    if len(short) == len(lengths):
-        who = f"Every series is too short for the whole backtest: {wants}; the longest has {lengths.iloc[-1]:,}."
-        remedy = _remedy(spec, int(lengths.iloc[-1]))
-    else:
+    wants = f"{frequency.plural(spec.horizon)} ahead with {windows} needs {frequency.plural(for_all)}"
+    n_without = int((short < for_one).sum())
+    if len(short) < len(lengths):
         names = ", ".join(f"‘{name}’ ({n:,})" for name, n in short.head(_NAMED).items())
         more = f" and {len(short) - _NAMED:,} more" if len(short) > _NAMED else ""
-        who = f"{len(short):,} of {len(lengths):,} series are too short for the whole backtest: {wants}; {names}{more}."
-        remedy = _remedy(spec, int(short.iloc[0]))
-    return [Problem(f"{who} A short series gets fewer windows, or none. {remedy}", is_blocking=False)]
-
-
-def _training_rows(frequency: Frequency) -> int:
-    """Rows before a cutoff without which the window is left out: a season and a few."""
-    return frequency.season_length + MIN_TRAIN
-
-
-def _remedy(spec: ForecastSpec, length: int) -> str:
-    """The largest change for the better that a series of this length allows."""
-    training = _training_rows(spec.frequency)
-    room = length - training - spec.horizon
-    if room >= 0:
-        windows = 1 + room // spec.step
-        return f"{windows} window{'s' if windows > 1 else ''} would fit."
-    fitting = length - training
-    return f"A horizon of {fitting} or less would fit one window." if fitting > 0 else "A shorter horizon helps."
+        text = (
+            f"{len(short):,} of {len(lengths):,} series are too short for the whole backtest: {wants}; {names}{more}. "
+            "They get fewer windows."
+        )
+        if n_without:
+            text += (
+                f" {n_without:,} with fewer than {frequency.plural(for_one)} get none and are forecast without a score."
+            )
+        return [Problem(text, is_blocking=False)]
+    longest = int(lengths.iloc[-1])
+    text = f"Every series is too short for the whole backtest: {wants}; the longest has {longest:,}. "
+    if longest >= for_one:
+        fitting = 1 + max(0, longest - for_one - frequency.season_length) // spec.step
+        text += f"{fitting} window{'s' if fitting > 1 else ''} would fit."
+    elif longest > MIN_TRAIN:
+        text += f"None would be scored. Choose a horizon of {longest - MIN_TRAIN} or less to compare models."
+    else:
+        text += "None can be scored, so models can't be compared."
+    return [Problem(text, is_blocking=False)]
 
 
 def _future(spec: ForecastSpec, facts: DataFacts) -> list[Problem]:

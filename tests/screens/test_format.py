@@ -58,6 +58,17 @@ def test_a_score_is_a_percentage_only_where_its_metric_is_a_share() -> None:
     assert f.score(0.0721, "mase") == "0.0721"
 
 
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0.0 %"), (0.0002, "under 0.1 %"), (0.0006, "0.1 %"), (0.5, "50.0 %"), (None, "–")]
+)
+def test_a_small_share_is_not_called_zero(share: float | None, text: str) -> None:
+    assert f.percent(share) == text
+
+
+def test_a_reason_reads_as_a_sentence() -> None:
+    assert [f.sentence(text) for text in ("it has 1 row", "It has.", "")] == ["It has 1 row.", "It has.", ""]
+
+
 def test_moments_are_in_the_readers_zone_and_leave_out_today() -> None:
     at, zone = datetime(2026, 11, 23, 13, 5, 9, tzinfo=UTC), ZoneInfo("Europe/Berlin")
     assert f.moment(at, zone, now=at) == "14:05:09"

@@ -7,6 +7,7 @@ import pytest
 
 from pages.ui.spec_check import DataFacts, Problem, check, spans
 from tests.support.results import ROLES
+from training.evaluation import plan_windows
 from training.frequency import Frequency
 from training.spec import Covariate, CovariateKind, DuplicatePolicy, ForecastSpec, ModelName
 
@@ -38,7 +39,8 @@ def test_short_series_are_counted_and_named_with_what_would_fit() -> None:
     assert "2 of 3 series" in problem.text
     assert "needs 51 months" in problem.text
     assert "‘store 7’ (40), ‘store 9’ (50)" in problem.text
-    assert "2 windows would fit" in problem.text
+    assert "They get fewer windows." in problem.text
+    assert "none" not in problem.text
 
 
 def test_only_the_shortest_series_are_named() -> None:
@@ -46,10 +48,27 @@ def test_only_the_shortest_series_are_named() -> None:
     assert "‘s2’ (42) and 6 more" in problem.text
 
 
+def test_series_too_short_for_any_window_are_counted() -> None:
+    problem = only(check(spec(), facts({"long": 80, "a": 2, "b": 14, "c": 15})))
+    assert "2 with fewer than 15 months get none and are forecast without a score." in problem.text
+
+
+def test_a_single_window_needs_no_whole_season_before_it() -> None:
+    assert check(spec(n_windows=1), facts({"a": 15})) == []
+    assert "needs 15 months" in only(check(spec(n_windows=1), facts({"a": 14}))).text
+
+
+@pytest.mark.parametrize(("length", "windows"), [(15, 1), (27, 1), (38, 1), (39, 2), (50, 2)])
+def test_the_windows_that_would_fit_are_those_the_backtest_makes(length: int, windows: int) -> None:
+    planned = plan_windows(pd.Series({"a": length}), h=12, step=12, n_windows=3, season_length=12)
+    assert len(planned) == windows
+    assert f"{windows} window{'s' if windows > 1 else ''} would fit" in only(check(spec(), facts({"a": length}))).text
+
+
 def test_when_every_series_is_too_short_a_smaller_horizon_is_named() -> None:
-    problem = only(check(spec(horizon=30), facts({"a": 40})))
+    problem = only(check(spec(horizon=40), facts({"a": 40})))
     assert "the longest has 40" in problem.text
-    assert "A horizon of 25 or less would fit one window." in problem.text
+    assert "Choose a horizon of 37 or less to compare models." in problem.text
 
 
 @pytest.mark.parametrize(("known", "said"), [(5, "5 months of the 12"), (0, "none of the 12")])
