@@ -183,15 +183,12 @@ def _failure(results: JobResults, view: View) -> None:
     """Say so where this series has no forecast, or another model's."""
     table = result_data.series(results)
     row = table[table[artifacts.ID] == view.unique_id].iloc[0]
+    reason = escape(sentence(row[artifacts.REASON]))
     if not view.selected:
-        st.error(
-            f"No model could forecast this series. {escape(sentence(row[artifacts.REASON]))}", icon=":material/error:"
-        )
+        st.error(f"No model could forecast this series. {reason}", icon=":material/error:")
     elif row[artifacts.FALLBACK]:
-        st.warning(
-            f"{escape(str(row[artifacts.FALLBACK]))} stands in for this series. {escape(sentence(row[artifacts.REASON]))}",
-            icon=":material/warning:",
-        )
+        stand_in = escape(str(row[artifacts.FALLBACK]))
+        st.warning(f"{stand_in} stands in for this series. {reason}", icon=":material/warning:")
 
 
 def _percentages(table: pd.DataFrame, *, score_metric: str = "") -> pd.DataFrame:
