@@ -11,6 +11,7 @@ from services.results import JobResults, Leaderboard, ModelEntry
 from training.spec import ForecastSpec, ModelName, Selection
 
 _WORTH_SAYING = 0.005  # a smaller difference from seasonal naive is none
+_WORTH_CHANGING = 0.02  # a smaller gain from choosing the other way is noise
 
 
 def header(results: JobResults) -> None:
@@ -25,25 +26,32 @@ def header(results: JobResults) -> None:
     if best is None:
         st.warning("No model could be scored in the backtest, so none is recommended. See the Leaderboard for why.")
         return
+    worth = board.chosen or best
     st.markdown(headline(best, board, spec))
+    better = better_choice(board)
+    if better:
+        st.info(better, icon=":material/lightbulb:")
     with st.grid(5, min_column_width=150):
-        st.metric("Best model", best.model, border=True, height="stretch")
         st.metric(
-            f"Backtest error ({metric_text(board.metric)})", score(best.score, board.metric), border=True,
-            height="stretch", help=METRIC_HELP.get(board.metric),
+            "Used most" if board.selection == Selection.PER_SERIES and best.n_series > 1 else "Best model",
+            best.model, border=True, height="stretch",
         )  # fmt: skip
-        if best.model != ModelName.SEASONAL_NAIVE:
-            st.metric(
-                "vs seasonal naive", against_naive(best.skill_vs_seasonal_naive), border=True, height="stretch",
-                help="How much smaller (−) or larger (+) the error is than when the last season is repeated.",
-            )  # fmt: skip
+        st.metric(
+            f"Error ({metric_text(board.metric)})", score(worth.score, board.metric), border=True, height="stretch",
+            help=f"{METRIC_HELP.get(board.metric, '')} {MEASURED if board.chosen else ''}",
+        )  # fmt: skip
+        st.metric(
+            "vs seasonal naive", against_naive(worth.skill_vs_seasonal_naive), border=True, height="stretch",
+            help="How much smaller (−) or larger (+) the error is than when the last season is repeated.",
+        )
         for level in spec.levels[:2]:
             st.metric(
-                f"{level} % interval holds", percent(best.coverage.get(str(level))), border=True, height="stretch",
+                f"{level} % interval holds", percent(worth.coverage.get(str(level))), border=True, height="stretch",
                 help=f"Share of backtest observations inside the interval. {level} % is what it promises.",
             )  # fmt: skip
 
 
+MEASURED = "Measured on backtest windows that took no part in choosing the models."
 METRIC_HELP = {
     "wape": "Sum of absolute errors over the sum of actual values: on average, how far off in percent.",
     "mase": "Mean absolute error in units of the seasonal naive error within the history. Below 1 is better.",
@@ -54,32 +62,56 @@ METRIC_HELP = {
 
 
 def headline(best: ModelEntry, board: Leaderboard, spec: ForecastSpec) -> str:
-    """The winner's error as a sentence, Markdown."""
+    """How far off the forecasts are, as a sentence, Markdown."""
+    worth = board.chosen or best
+    is_each = board.selection == Selection.PER_SERIES and best.n_series > 1
+    who = "The forecasts are" if is_each else f"**{best.model}** is"
     windows = f"{count(spec.n_windows, 'backtest')} of {spec.frequency.plural(spec.horizon)}"
     match board.metric:
         case "wape" | "smape":
-            text = f"**{best.model}** is on average **{score(best.score, board.metric)} off** over {windows}"
+            text = f"{who} on average **{score(worth.score, board.metric)} off** over {windows}"
         case "mase":
-            text = f"**{best.model}** has a scaled error (MASE) of **{number(best.score)}** over {windows}"
+            text = f"{who} off by **{number(worth.score)}** scaled errors (MASE) over {windows}"
         case _:
-            text = f"**{best.model}** misses by **{number(best.score)}** ({metric_text(board.metric)}) over {windows}"
-    skill = best.skill_vs_seasonal_naive
-    if best.model == ModelName.SEASONAL_NAIVE:
+            text = f"{who} off by **{number(worth.score)}** ({metric_text(board.metric)}) over {windows}"
+    skill = worth.skill_vs_seasonal_naive
+    if best.model == ModelName.SEASONAL_NAIVE and not is_each:
         text += "; no other model beat repeating the last season"
     elif skill is not None and abs(skill) < _WORTH_SAYING:
         text += "; as good as seasonal naive"
     elif skill is not None:
         text += f"; **{percent(abs(skill), 0)} {'better' if skill > 0 else 'worse'}** than seasonal naive"
-    if board.selection == Selection.PER_SERIES and best.share_won is not None and best.n_series > 1:
-        text += f". Each series uses its own best model; {best.model} is it for {percent(best.share_won, 0)} of them"
+    if is_each and best.share_won is not None:
+        text += (
+            f". Each series uses the model that was best on it; {best.model} is it for "
+            f"{percent(best.share_won, 0)} of them"
+        )
     return f"{text}."
+
+
+def better_choice(board: Leaderboard) -> str:
+    """A sentence when choosing the other way would have been clearly better; empty when not."""
+    mine = board.chosen
+    other = board.choices.get(Selection.OVERALL if board.selection == Selection.PER_SERIES else Selection.PER_SERIES)
+    if mine is None or other is None or not mine.score or other.score is None:
+        return ""
+    gain = 1 - other.score / mine.score
+    if gain < _WORTH_CHANGING:
+        return ""
+    if board.selection == Selection.PER_SERIES:
+        way, change = "One model for all series", SELECTION_TEXTS[Selection.OVERALL]
+    else:
+        way, change = "The best model for each series", SELECTION_TEXTS[Selection.PER_SERIES]
+    return (
+        f"{way} would have been {percent(gain, 0)} better in backtest. To use it, configure the dataset again with "
+        f"“{change}” in the field Choose, under Advanced."
+    )
 
 
 def against_naive(skill: float | None) -> str:
     """How much smaller (−) or larger (+) an error is than seasonal naive's."""
     if skill is None:
         return "–"
-    text = percent(abs(skill), 0)
-    if text == percent(0, 0):
-        return text
-    return f"{'−' if skill > 0 else '+'}{text}"
+    if abs(skill) < _WORTH_SAYING:
+        return percent(0, 0)
+    return f"{'−' if skill > 0 else '+'}{percent(abs(skill), 0)}"
