@@ -82,13 +82,37 @@ class ModelEntry(_Read):
     seconds: float | None = None
 
 
+class Choice(_Read):
+    """What forecasts chosen in one way are worth, measured on windows that took no part in the choice.
+
+    Attributes:
+        score, skill_vs_seasonal_naive, coverage: as of a ``ModelEntry``.
+    """
+
+    score: float | None = None
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    skill_vs_seasonal_naive: float | None = None
+    coverage: dict[str, float | None] = Field(default_factory=dict)
+
+
 class Leaderboard(_Read):
-    """Every model of a run, best first."""
+    """Every model of a run, best first.
+
+    Attributes:
+        choices: by selection, ``per_series`` and ``overall``; empty with a single backtest window.
+    """
 
     metric: str
     selection: str
     winner: str | None = None
+    choices: dict[str, Choice] = Field(default_factory=dict)
     models: tuple[ModelEntry, ...] = ()
+
+    @property
+    def chosen(self) -> Choice | None:
+        """What the forecasts of this run are worth; ``None`` where that could not be measured."""
+        choice = self.choices.get(self.selection)
+        return choice if choice and choice.score is not None else None
 
     @property
     def best(self) -> ModelEntry | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from training.artifacts import FALLBACK, ID, METRICS, MODEL, REASON, SELECTED, coverage
 from training.bands import covered
+from training.choice import choices, number
 from training.evaluation import (
     MIN_TRAIN,
     WINDOW,
@@ -131,9 +131,14 @@ def score_table(verdict: Verdict, backtest: pd.DataFrame, reasons: Reasons, spec
 
 
 def leaderboard(
-    verdict: Verdict, scores: pd.DataFrame, backtest: pd.DataFrame, seconds: Mapping[str, float], spec: ForecastSpec
+    verdict: Verdict,
+    scores: pd.DataFrame,
+    backtest: pd.DataFrame,
+    mase_scale: pd.Series,
+    seconds: Mapping[str, float],
+    spec: ForecastSpec,
 ) -> dict[str, object]:
-    """The content of ``leaderboard.json``: an entry a model, best first.
+    """The content of ``leaderboard.json``: an entry a model, best first, and what choosing among them is worth.
 
     A model's numbers cover the series it could be scored on; its rank counts the yardstick's errors where it
     could not be, so that failing on difficult series is no advantage.
@@ -148,18 +153,24 @@ def leaderboard(
             {
                 "model": model,
                 "rank": i + 1,
-                "score": _number(verdict.panel[metric].get(model)),
-                "metrics": {name: _number(verdict.panel[name].get(model)) for name in METRICS},
+                "score": number(verdict.panel[metric].get(model)),
+                "metrics": {name: number(verdict.panel[name].get(model)) for name in METRICS},
                 "skill_vs_seasonal_naive": _skill(model, verdict, backtest, metric),
-                "share_won": _number((verdict.best == model).mean()) if len(verdict.best) else None,
-                "coverage": {str(level): _number(shares[coverage(level)].get(model)) for level in spec.levels},
+                "share_won": number((verdict.best == model).mean()) if len(verdict.best) else None,
+                "coverage": {str(level): number(shares[coverage(level)].get(model)) for level in spec.levels},
                 "n_series": int(own["mae"].notna().sum()),
                 "n_failed": len(failed),
                 "commonest_reason": commonest(failed),
                 "seconds": round(seconds.get(model, 0.0), 2),
             }
         )
-    return {"metric": metric, "selection": str(spec.selection), "winner": _winner(verdict, spec), "models": entries}
+    return {
+        "metric": metric,
+        "selection": str(spec.selection),
+        "winner": _winner(verdict, spec),
+        "choices": choices(backtest, mase_scale, spec),
+        "models": entries,
+    }
 
 
 def _winner(verdict: Verdict, spec: ForecastSpec) -> str:
@@ -175,18 +186,12 @@ def _skill(model: str, verdict: Verdict, backtest: pd.DataFrame, metric: str) ->
     """One minus the ratio of errors to the yardstick's, over the series that both were scored on."""
     own = backtest.loc[backtest[MODEL] == model, ID].unique()
     base = backtest[(backtest[MODEL] == ModelName.SEASONAL_NAIVE) & backtest[ID].isin(own)]
-    mine = _number(verdict.panel[metric].get(model))
+    mine = number(verdict.panel[metric].get(model))
     if base.empty or mine is None:
         return None
     yardstick = score_panel(base, verdict.metrics[verdict.metrics[ID].isin(base[ID].unique())])
-    reference = _number(yardstick[metric].get(str(ModelName.SEASONAL_NAIVE)))
+    reference = number(yardstick[metric].get(str(ModelName.SEASONAL_NAIVE)))
     return round(1.0 - mine / reference, 6) if reference else None
-
-
-def _number(value: object) -> float | None:
-    """A number as JSON can hold it, six digits of it; none where it has no meaning."""
-    number = float(value) if isinstance(value, (int, float, np.number)) else np.nan
-    return float(f"{number:.6g}") if np.isfinite(number) else None
 
 
 def commonest(reasons: pd.Series) -> str:

@@ -80,7 +80,7 @@ def assemble(
         forecast=_sorted(forecast, [ID, MODEL, TIME])[[ID, TIME, MODEL, MEAN, *bounds(spec)]],
         backtest=_sorted(shown, [ID, MODEL, CUTOFF, TIME])[[ID, CUTOFF, TIME, MODEL, TARGET, MEAN, *bounds(spec)]],
         scores=scores,
-        leaderboard=leaderboard(verdict, scores, backtest, got.seconds, spec),
+        leaderboard=leaderboard(verdict, scores, backtest, mase_scale, got.seconds, spec),
         importance=pd.concat(got.importance, ignore_index=True) if got.importance else None,
         components=_components(got.components, forecast, spec),
         commonest_reason=commonest(scores.loc[scores[REASON] != "", REASON]),

@@ -139,13 +139,16 @@ def _entries(leaderboard: Mapping[str, object]) -> list[dict[str, object]]:
 
 def _headline(leaderboard: Mapping[str, object]) -> dict[str, str]:
     winner = next(entry for entry in _entries(leaderboard) if entry["model"] == leaderboard["winner"])
+    choices = leaderboard["choices"]
+    assert isinstance(choices, dict)
+    worth = choices.get(leaderboard["selection"], winner)
     tags = {
         artifacts.TAG_BEST_MODEL: str(winner["model"]),
         artifacts.TAG_METRIC: str(leaderboard["metric"]),
-        artifacts.TAG_COVERAGE: json.dumps(winner["coverage"]),
+        artifacts.TAG_COVERAGE: json.dumps(worth["coverage"]),
     }
-    if winner["score"] is not None:
-        tags[artifacts.TAG_BEST_SCORE] = str(winner["score"])
+    if worth["score"] is not None:
+        tags[artifacts.TAG_BEST_SCORE] = str(worth["score"])
     return tags
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 from pages.ui import links, result_data
 from pages.ui.format import count, escape, metric_text, moment, number, percent, score
 from pages.ui.session import runtime, timezone
+from pages.ui.spec_view import SELECTION_TEXTS
 from services.results import JobResults, Leaderboard, ModelEntry
 from training.spec import ForecastSpec, ModelName, Selection
 
@@ -41,7 +42,10 @@ def header(results: JobResults) -> None:
             help=f"{METRIC_HELP.get(board.metric, '')} {MEASURED if board.chosen else ''}",
         )  # fmt: skip
         st.metric(
-            "vs seasonal naive", against_naive(worth.skill_vs_seasonal_naive), border=True, height="stretch",
+            "vs seasonal naive",
+            against_naive(worth.skill_vs_seasonal_naive),
+            border=True,
+            height="stretch",
             help="How much smaller (−) or larger (+) the error is than when the last season is repeated.",
         )
         for level in spec.levels[:2]:

@@ -56,18 +56,18 @@ def test_a_link_to_a_job_opens_in_a_new_browser(stage: Stage) -> None:
 def test_the_error_is_said_in_words(stage: Stage) -> None:
     stage.completed()
     text = texts(stage.open("results", job="j1"))
-    assert "**XGBoost** is on average **5.0 % off** over 2 backtests of 6 months" in text
-    assert "**50 % better** than seasonal naive" in text
+    assert "The forecasts are on average **6.0 % off** over 2 backtests of 6 months" in text
+    assert "**40 % better** than seasonal naive" in text
 
 
 def test_measured_coverage_stands_beside_what_was_promised(stage: Stage) -> None:
     stage.completed()
     metrics = {metric.label: metric.value for metric in stage.open("results", job="j1").metric}
-    assert (metrics["80 % interval holds"], metrics["95 % interval holds"]) == ("79.0 %", "94.0 %")
+    assert (metrics["80 % interval holds"], metrics["95 % interval holds"]) == ("78.0 %", "93.0 %")
 
 
 @pytest.mark.parametrize(
-    ("metric", "said"), [("mase", "a scaled error (MASE) of **0.05**"), ("mae", "misses by **0.05** (MAE)")]
+    ("metric", "said"), [("mase", "off by **0.06** scaled errors (MASE)"), ("mae", "off by **0.06** (MAE)")]
 )
 def test_every_metric_has_its_own_words(stage: Stage, metric: str, said: str) -> None:
     stage.completed(of=spec(metric=metric))

@@ -141,5 +141,19 @@ def _leaderboard(forecast_spec: ForecastSpec, n_series: int, n_failed: int) -> d
         "metric": str(forecast_spec.metric),
         "selection": str(forecast_spec.selection),
         "winner": "XGBoost",
+        "choices": {
+            "per_series": {
+                "score": 0.06,
+                "metrics": {},
+                "skill_vs_seasonal_naive": 0.4,
+                "coverage": {"80": 0.78, "95": 0.93},
+            },
+            "overall": {
+                "score": 0.061,
+                "metrics": {},
+                "skill_vs_seasonal_naive": 0.39,
+                "coverage": {"80": 0.77, "95": 0.92},
+            },
+        },
         "models": entries,
     }

@@ -1,0 +1,79 @@
+"""What choosing a model is worth, measured where the choice was not made.
+
+The lowest of several backtest errors flatters: it was picked for being low. Here each backtest window is
+forecast by the model that did best on the other windows, so the error of these rows is what a reader may
+expect of forecasts whose model was chosen in the same way.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from training.artifacts import ID, METRICS, MODEL, coverage
+from training.bands import covered
+from training.evaluation import WINDOW, best_by_series, rank_models, score, score_panel, select, with_stand_in
+from training.spec import ForecastSpec, ModelName, Selection
+
+_CHOSEN: Final = "chosen"
+
+
+def choices(backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -> dict[str, dict[str, object]]:
+    """Expected error of forecasts chosen per series, and of one model for all; empty with fewer than two windows.
+
+    Returns:
+        By the name of the selection: ``score`` (of the spec's metric), ``metrics``, ``skill_vs_seasonal_naive`` and
+        ``coverage`` by level, like an entry of the leaderboard.
+
+    Args:
+        backtest: ``unique_id, model, window, y, mean, observed`` and bounds.
+        mase_scale: naive scale of each series before its first cutoff.
+        spec: says the metric.
+    """
+    if backtest.empty or backtest[WINDOW].nunique() < 2:
+        return {}
+    return {str(selection): _worth(_elsewhere(backtest, mase_scale, selection, spec), backtest, mase_scale, spec)
+            for selection in Selection}  # fmt: skip
+
+
+def _elsewhere(backtest: pd.DataFrame, mase_scale: pd.Series, selection: Selection, spec: ForecastSpec) -> pd.DataFrame:
+    """The rows of each window by the model chosen on the others; series with no other window follow the panel."""
+    parts = []
+    for window in backtest[WINDOW].unique():
+        here, others = backtest[backtest[WINDOW] == window], backtest[backtest[WINDOW] != window]
+        compared = with_stand_in(others)
+        ranked = rank_models(score_panel(compared, score(compared, mase_scale)), spec.metric, spec.models)
+        best = best_by_series(score(others, mase_scale), spec.metric, spec.models)
+        chosen = select(best, ranked, here[[ID, MODEL]], selection)
+        parts.append(here.loc[here[MODEL] == here[ID].map(chosen)])
+    together: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return together
+
+
+def _worth(rows: pd.DataFrame, backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -> dict[str, object]:
+    metrics = _panel(rows, mase_scale)
+    naive = backtest[backtest[MODEL] == ModelName.SEASONAL_NAIVE]
+    same = naive.merge(rows[[ID, WINDOW]].drop_duplicates(), on=[ID, WINDOW])
+    metric = str(spec.metric)
+    mine, reference = metrics[metric], _panel(same, mase_scale)[metric] if len(same) else None
+    held = covered(rows.assign(**{MODEL: _CHOSEN}), [MODEL], spec)
+    return {
+        "score": mine,
+        "metrics": metrics,
+        "skill_vs_seasonal_naive": None if mine is None or not reference else number(1.0 - mine / reference),
+        "coverage": {str(level): number(held[coverage(level)].get(_CHOSEN)) for level in spec.levels},
+    }
+
+
+def _panel(rows: pd.DataFrame, mase_scale: pd.Series) -> dict[str, float | None]:
+    one = rows.assign(**{MODEL: _CHOSEN})
+    panel = score_panel(one, score(one, mase_scale))
+    return {name: number(panel[name].get(_CHOSEN)) for name in METRICS}
+
+
+def number(value: object) -> float | None:
+    """A number as JSON can hold it, six digits of it; none where it has no meaning."""
+    found = float(value) if isinstance(value, (int, float, np.number)) else np.nan
+    return float(f"{found:.6g}") if np.isfinite(found) else None
