@@ -20,11 +20,11 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from types import FrameType
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from training.arguments import parse, roles_of, spec_of
 from training.errors import ConfigError, DataError, FailureKind, TrainingError, TrainingFailure
@@ -40,15 +40,11 @@ if TYPE_CHECKING:
 
 EXIT_DEFECT: Final = 1
 EXIT_FAULT: Final = 2
+EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 _LAST_WORDS_S: Final = 4.0  # how long an ending run may take to tell MLflow
-_GRACE_S: Final = 6.0  # and to be gone
 
 logger = logging.getLogger("training")
-
-
-class _Terminated(BaseException):
-    """SIGTERM arrived. Not an Exception, so that nothing on the way takes it for a model's failure."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,23 +63,33 @@ def _set_up(*, verbose: bool) -> None:
         stream=sys.stderr,
     )
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to the libraries
-    signal.signal(signal.SIGTERM, _terminate)
 
 
-def _terminate(signum: int, stack: FrameType | None) -> NoReturn:
-    del signum, stack
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the ending
-    # A library may swallow what is raised into the middle of it, or take its time to end.
-    last_resort = threading.Timer(_GRACE_S, os._exit, (EXIT_TERMINATED,))
-    last_resort.daemon = True
-    last_resort.start()
-    raise _Terminated
+def _end_on_sigterm(last_words: Callable[[], None]) -> None:
+    """From now on SIGTERM ends the process with status 143, after ``last_words`` or a few seconds.
+
+    Nothing is raised into the computation: a library may swallow it. Worker processes end with this one.
+    """
+
+    def end() -> None:
+        speaker = threading.Thread(target=last_words, daemon=True)
+        speaker.start()
+        speaker.join(_LAST_WORDS_S)
+        os._exit(EXIT_TERMINATED)
+
+    def on_sigterm(signum: int, stack: FrameType | None) -> None:
+        del signum, stack
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        threading.Thread(target=end, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _shell(args: argparse.Namespace) -> int:
     """Data file in, folder of artifacts out, no MLflow."""
     checkpoints = args.checkpoints or args.output / ".checkpoints"
     sink = ConsoleSink()
+    _end_on_sigterm(_say_unfinished)
     try:
         sink.report(0.0, f"Reading {args.data.name}")
         panel, spec = _read(args)
@@ -97,10 +103,14 @@ def _shell(args: argparse.Namespace) -> int:
     except OSError as exc:
         print(f"error: {exc.filename or args.output}: {exc.strerror or exc}", file=sys.stderr)
         return EXIT_FAULT
-    except (_Terminated, KeyboardInterrupt):
-        print("Ended before it was done. Started again, it goes on from there.", file=sys.stderr)
-        return EXIT_TERMINATED
+    except KeyboardInterrupt:
+        _say_unfinished()
+        return EXIT_INTERRUPTED
     return 0
+
+
+def _say_unfinished() -> None:
+    print("\nEnded before it was done. Started again, it goes on from there.", file=sys.stderr, flush=True)
 
 
 def _job(args: argparse.Namespace) -> int:
@@ -108,6 +118,7 @@ def _job(args: argparse.Namespace) -> int:
     from training.tracking import MlflowRun
 
     run = MlflowRun(args.tracking_uri, args.mlflow_run_id)
+    _end_on_sigterm(run.kill)
     kept: AbstractContextManager[str] = nullcontext(str(args.output)) if args.output else tempfile.TemporaryDirectory()
     try:
         with kept as folder:
@@ -117,12 +128,6 @@ def _job(args: argparse.Namespace) -> int:
             done = _run(panel, spec, args, output=Path(folder), checkpoints=args.checkpoints, sink=sink)
             run.finish(Path(folder), spec, done.results.leaderboard)
         done.discard_checkpoints()
-    except _Terminated:
-        logger.info("Told to end")
-        last_words = threading.Thread(target=run.kill, daemon=True)
-        last_words.start()
-        last_words.join(_LAST_WORDS_S)
-        return EXIT_TERMINATED
     except TrainingError as exc:
         logger.error("%s", exc)  # noqa: TRY400  the message is for the user, its traceback says nothing more
         run.fail(exc.failure())
