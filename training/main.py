@@ -24,12 +24,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from training.arguments import parse, roles_of, spec_of
 from training.errors import ConfigError, DataError, FailureKind, TrainingError, TrainingFailure
 from training.progress import ConsoleSink, Sink
-from training.spec import ForecastSpec
+from training.spec import ForecastSpec, Selection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,9 +205,8 @@ class _Both:
 
 def leaderboard_text(results: Results) -> str:
     """The leaderboard as a table for a terminal."""
-    board = results.leaderboard
+    board: dict[str, Any] = results.leaderboard
     entries = board["models"]
-    assert isinstance(entries, list)
     levels = list(entries[0]["coverage"])
     head = ["", "model", str(board["metric"]), "skill", "won", *(f"in {level} %" for level in levels), "failed", "s"]
     lines = [head]
@@ -228,6 +227,10 @@ def leaderboard_text(results: Results) -> str:
         )
         for row in lines
     ]
+    worth = board["choices"].get(board["selection"])
+    if worth and worth["score"] is not None:
+        how = "chosen for each series" if board["selection"] == Selection.PER_SERIES else "the best overall"
+        text.append(f"The forecasts ({how}): {board['metric']} {worth['score']:.4g}, on windows not used to choose")
     reasons = [f"{e['model']}: {e['commonest_reason']} ({e['n_failed']} series)" for e in entries if e["n_failed"]]
     return "\n".join(["", *text, *reasons])
 
