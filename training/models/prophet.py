@@ -21,6 +21,7 @@ from training.spec import ModelName
 
 _MIN_ROWS: Final = 3
 _MIN_SEASONS_TO_COMPARE: Final = 3
+_NO_REFRESH: Final = 100_000  # iterations between lines of the optimiser's output, which costs to read
 _GROWS_WITH_LEVEL: Final = 0.6  # correlation of a season's spread with its level from which effects multiply
 _TWO_YEARS: Final = pd.Timedelta(days=2 * 365)
 _YEARLY_ORDER: Final = 10  # Prophet's own; fewer terms where a year has fewer points than it could tell apart
@@ -71,7 +72,7 @@ def _fit_predict(past: pd.DataFrame, ahead: pd.DataFrame, setting: Setting, *, e
     regressors = list(setting.columns.linear)
     for name in regressors:
         model.add_regressor(name)
-    model.fit(past[[TIME, TARGET, *regressors]], seed=setting.seed)
+    model.fit(past[[TIME, TARGET, *regressors]], seed=setting.seed, refresh=_NO_REFRESH)
     out = model.predict(ahead[[TIME, *regressors]])
     result = pd.DataFrame({TIME: out["ds"], MEAN: out["yhat"]})
     if not explain:
