@@ -13,7 +13,6 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -220,11 +219,12 @@ class DatasetService:
 
     def check(self, user: User, dataset_id: DatasetId, options: ReadOptions, roles: ColumnRoles) -> Checked:
         """Everything that speaks for and against keeping the dataset so. Reads the whole file."""
+        dataset = self.get(user, dataset_id)
         try:
-            table = read_table(self._raw(self.get(user, dataset_id)), options)
+            table = read_table(self._raw(dataset), options)
         except DataError as exc:
             return unreadable(exc)
-        return check_table(table, options, roles, as_of=self._today())
+        return check_table(table, options, roles, as_of=dataset.taken_on)
 
     def dated(self, user: User, dataset_id: DatasetId, options: ReadOptions, time: str) -> ReadOptions:
         """The options with the date format that suits a time column; unchanged where none does."""
@@ -263,9 +263,6 @@ class DatasetService:
             head = file.read_row_group(0).to_pandas()
             is_cut = file.num_row_groups > 1 and head[ID].nunique() > 1
         return few_series(head[head[ID] != head[ID].iloc[-1]] if is_cut else head)
-
-    def _today(self) -> date:
-        return self._clock.now().date()
 
     def save_draft(
         self,
@@ -314,7 +311,7 @@ class DatasetService:
             panel = panel_of(read_table(self._raw(dataset), options), options, roles)
         except DataError as exc:
             raise InvalidInput(exc.message, remedy=exc.remedy, field=exc.column) from exc
-        profile = profile_panel(panel, roles, as_of=self._today())
+        profile = profile_panel(panel, roles, as_of=dataset.taken_on)
         if blocking := profile.of(Severity.BLOCKING):
             raise InvalidInput(blocking[0].message, remedy=blocking[0].remedy, field=blocking[0].column)
         with tempfile.TemporaryFile() as file:
@@ -346,6 +343,7 @@ class DatasetService:
             status=DatasetStatus.DRAFT,
             created_at=now,
             updated_at=now,
+            uploaded_at=dataset.uploaded_at or dataset.created_at,
             profile_json="",
             draft_spec_json="",
             row_count=0,

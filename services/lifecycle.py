@@ -16,6 +16,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from services.domain.access import SYSTEM
+from services.domain.dataset import Dataset
 from services.domain.errors import StaleJob, TrackingUnavailable, Unavailable
 from services.domain.failure import Cause, Failure, RetryPolicy, classify
 from services.domain.job import Attempt, EventKind, Job, JobEvent, JobStatus, RunId
@@ -85,7 +86,7 @@ class Lifecycle:
             return self._fail(job, Failure(cause=Cause.DATA, message=message))
         try:
             job = self._with_mlflow_run(job)
-            run_id = self._executor.submit(self._submission(job, spec, panel_uri=self._files.uri(dataset.panel_key)))
+            run_id = self._executor.submit(self._submission(job, spec, dataset))
         except Unavailable as exc:
             logger.warning("Job %s could not be sent: %s", job.job_id, exc)
             return self._not_sent(job, str(exc))
@@ -127,7 +128,7 @@ class Lifecycle:
                 self._tracker.delete_run(run_id)
             raise
 
-    def _submission(self, job: Job, spec: ForecastSpec, *, panel_uri: str) -> Submission:
+    def _submission(self, job: Job, spec: ForecastSpec, dataset: Dataset) -> Submission:
         folder = job_files(job.job_id)
         spec_key = f"{folder}/spec.json"
         if not self._files.exists(spec_key):
@@ -142,11 +143,12 @@ class Lifecycle:
             job_id=job.job_id,
             owner=job.owner,
             job_name=job.name,
-            panel_uri=panel_uri,
+            panel_uri=self._files.uri(dataset.panel_key),
             spec_uri=self._files.uri(spec_key),
             checkpoint_uri=self._files.uri(f"{folder}/checkpoints"),
             mlflow_run_id=attempt.mlflow_run_id,
             timeout_s=int(timeout.total_seconds()),
+            as_of=dataset.taken_on,
         )
 
     def _accept(self, job: Job, run_id: RunId) -> Job:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -163,6 +163,7 @@ class Submission:
         token: one token, one run, however often it is submitted (at most 64 characters).
         panel_uri, spec_uri, checkpoint_uri: where the run reads and keeps its files.
         timeout_s: the run is ended after this long.
+        as_of: day the data was taken, for every attempt the same; a period that holds it is not over.
     """
 
     token: str
@@ -174,6 +175,7 @@ class Submission:
     checkpoint_uri: str
     mlflow_run_id: MlflowRunId
     timeout_s: int
+    as_of: date
 
 
 class RunState(StrEnum):

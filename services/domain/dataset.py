@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from services.domain.job import DatasetId
@@ -25,6 +25,7 @@ class Dataset:
         source: ``file``, ``sample`` or ``table``.
         suffix: of the raw file, lower case with its dot.
         size_bytes: of the raw file.
+        uploaded_at: of the raw file where that is older than the record, as in a copy made to change columns.
         options_json: how the raw file is read (``training.tables.ReadOptions``), as last confirmed.
         roles_json: the columns' roles (``ColumnRoles``), as last confirmed; empty before.
         profile_json: of the kept panel (``training.quality.Profile``); empty while a draft.
@@ -47,6 +48,15 @@ class Dataset:
     draft_spec_json: str = ""
     row_count: int = 0
     series_count: int = 0
+    uploaded_at: datetime | None = None
+
+    @property
+    def taken_on(self) -> date:
+        """The day of the upload, in UTC: a period that holds it is taken for one that is not over.
+
+        The quality report and every run go by it, however much later they look at the data.
+        """
+        return (self.uploaded_at or self.created_at).date()
 
     @property
     def raw_key(self) -> str:

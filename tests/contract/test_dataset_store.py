@@ -46,7 +46,7 @@ def dataset(dataset_id: str = "d1", **changes: object) -> Dataset:
 def test_a_record_comes_back_as_it_went_in(store: DatasetStore) -> None:
     kept = dataset(
         status=DatasetStatus.READY, options_json="{}", roles_json="r", profile_json="p", draft_spec_json="s",
-        row_count=7, series_count=2,
+        row_count=7, series_count=2, uploaded_at=START - timedelta(days=40),
     )  # fmt: skip
     store.put(kept)
     assert store.get(kept.dataset_id) == kept

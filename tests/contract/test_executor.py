@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import psutil
@@ -37,6 +38,7 @@ def submission(token: str = "job1-1", script: str = "", timeout_s: int = 60) -> 
         checkpoint_uri="checkpoints",
         mlflow_run_id=MlflowRunId("m1"),
         timeout_s=timeout_s,
+        as_of=date(2024, 6, 15),
     )
 
 
@@ -393,6 +395,7 @@ def test_the_training_command_names_everything_a_run_needs() -> None:
         "--tracking-uri": "sqlite:///m.db",
         "--checkpoints": "checkpoints",
         "--cores": "3",
+        "--as-of": "2024-06-15",
     }
 
 

@@ -18,7 +18,7 @@ from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import InvalidInput, NotFound
 from services.domain.job import DatasetId
 from services.samples import SAMPLES, Sample
-from tests.support.fakes import FakeClock
+from tests.support.fakes import START, FakeClock
 from training.quality import Profile
 from training.spec import ColumnRoles, Covariate, CovariateKind
 from training.tables import TableFormat, read_table, sniff
@@ -40,11 +40,12 @@ class Desk:
     files: MemoryFileStore = field(default_factory=MemoryFileStore)
     records: MemoryDatasetStore = field(default_factory=MemoryDatasetStore)
     in_use: set[str] = field(default_factory=set)
+    clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
         ids = count(1)
         self.service = DatasetService(
-            files=self.files, records=self.records, clock=FakeClock(), max_upload_mb=1, new_id=lambda: f"d{next(ids)}",
+            files=self.files, records=self.records, clock=self.clock, max_upload_mb=1, new_id=lambda: f"d{next(ids)}",
             is_in_use=self.in_use.__contains__,
         )  # fmt: skip
 
@@ -154,6 +155,18 @@ def test_a_kept_dataset_does_not_change_but_can_be_revised(desk: Desk) -> None:
     assert copy.status is DatasetStatus.DRAFT
     assert desk.keep(copy, other).dataset_id != kept.dataset_id
     assert desk.service.get(ANN, kept.dataset_id) == kept
+
+
+def test_data_is_judged_by_the_day_it_was_uploaded_however_late(desk: Desk) -> None:
+    started = SALES + "2026-03-01,A,1,1.5\n"  # the clock says 2 March: this month is not over
+    draft = desk.receive(started)
+    desk.clock.advance(seconds=40 * 24 * 3600)
+    checked = desk.service.check(ANN, draft.dataset_id, desk.service.options(draft), ROLES)
+    assert "incomplete_last" in {finding.code for finding in checked.findings}
+    kept = desk.keep(draft)
+    copy = desk.service.revise(ANN, desk.service.revise(ANN, kept.dataset_id).dataset_id)
+    assert (kept.taken_on, copy.taken_on) == (START.date(), START.date())
+    assert copy.created_at > kept.created_at
 
 
 def test_checking_says_what_is_wrong_without_raising(desk: Desk) -> None:

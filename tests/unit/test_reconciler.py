@@ -86,6 +86,16 @@ def test_a_submission_says_all_the_run_needs(world: World) -> None:
     assert spec_file.read_text() == job.spec_json
 
 
+def test_a_retry_next_month_takes_the_data_for_as_old_as_it_is(world: World) -> None:
+    job = world.running()
+    world.executor.set(run_of(job), RunState.FAILED, cause=Cause.INTERNAL)
+    world.reconciler.tick()
+    world.clock.advance(seconds=40 * 24 * 3600)
+    world.service.retry(ANN, job.job_id)
+    world.reconciler.tick()
+    assert [sent.as_of for sent in world.executor.submissions] == [START.date(), START.date()]
+
+
 def test_a_spec_with_a_time_limit_shortens_that_of_the_run(world: World) -> None:
     world.service.start(ANN, world.created(time_limit_s=100).job_id)
     world.reconciler.tick()

@@ -46,6 +46,7 @@ def training_command(submission: Submission, *, tracking_uri: str, cores: int) -
         "--mlflow-run-id", submission.mlflow_run_id,
         "--tracking-uri", tracking_uri,
         "--checkpoints", submission.checkpoint_uri,
+        "--as-of", submission.as_of.isoformat(),
         "--cores", str(cores),
     ]  # fmt: skip
 

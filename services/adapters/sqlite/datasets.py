@@ -56,5 +56,6 @@ def _dataset(row: sqlite3.Row) -> Dataset:
         "status": DatasetStatus(row["status"]),
         "created_at": from_text(row["created_at"]),
         "updated_at": from_text(row["updated_at"]),
+        "uploaded_at": None if row["uploaded_at"] is None else from_text(row["uploaded_at"]),
     }
     return Dataset(**values)
