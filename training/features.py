@@ -22,6 +22,7 @@ from training.spec import CovariateKind, ForecastSpec
 
 _MAX_INDICATORS: Final = 10  # categories with a column each; beyond, one column of codes
 _WEEKLY: Final = 50  # periods a year from which a holiday's own date means something to a period
+_DAILY: Final = 366  # periods a year beyond which a day has several
 _HOLIDAYS: Final = "n_holidays"
 
 
@@ -135,7 +136,7 @@ def _calendar(dates: pd.DatetimeIndex, frequency: Frequency) -> pd.DataFrame:
     }
     wanted = (
         ("hour", "day of week", "day of month", "month")
-        if a_year > 366
+        if a_year > _DAILY
         else ("day of week", "day of month", "week of year", "month")
         if a_year > 60
         else ("week of year", "month")
@@ -164,7 +165,7 @@ def _holidays(country: str | None, dates: pd.DatetimeIndex, frequency: Frequency
     rows = [(name, day) for day, names in sorted(found.items()) for name in names.split("; ")]
     out = pd.DataFrame(rows, columns=["holiday", TIME])
     days = pd.DatetimeIndex(out[TIME])
-    if frequency.rule not in {"D"} and frequency.season_lengths[0] >= 24 and periods_a_year(frequency) > 366:
+    if periods_a_year(frequency) > _DAILY:
         return _every_step(out.assign(**{TIME: days}), dates)
     out = out.assign(**{TIME: label(days, frequency)})
     return out[out[TIME].isin(dates)].drop_duplicates(ignore_index=True)
