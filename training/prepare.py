@@ -259,11 +259,11 @@ def _fill(history: pd.DataFrame, spec: ForecastSpec, unusable: dict[str, str], c
     full[TIME] = calendar[full[_POSITION]]
     empty = full[TARGET].isna()
     if spec.gaps is not GapPolicy.ZERO:
-        share = empty.groupby(full[ID], observed=True, sort=False).mean()
-        for name in share.index[share > _MAX_FILLED_SHARE]:
-            n, size = int((~empty[full[ID] == name]).sum()), int((full[ID] == name).sum())
+        filled = empty.groupby(full[ID], observed=True, sort=False).agg(["mean", "sum", "size"])
+        beyond = filled[filled["mean"] > _MAX_FILLED_SHARE]
+        for name, n, size in zip(beyond.index, beyond["size"] - beyond["sum"], beyond["size"], strict=True):
             unusable[str(name)] = f"only {n} of {spec.frequency.plural(size)} between its first and last are observed"
-        keep = ~full[ID].isin(share.index[share > _MAX_FILLED_SHARE])
+        keep = ~full[ID].isin(beyond.index)
         full, absent, empty = full[keep], absent[keep], empty[keep]
     _record(changes, "gaps", full[absent], f"missing timestamps, filled by {spec.gaps}")
     _record(changes, "empty_values", full[empty & ~absent], f"empty target values, filled by {spec.gaps}")

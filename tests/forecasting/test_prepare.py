@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 
 import numpy as np
@@ -169,6 +170,18 @@ def test_series_that_cannot_be_made_regular_are_named_with_a_reason():
     assert "2 of 30 months" in prepared.unusable["sparse"]
     with pytest.raises(DataError, match="No series can be forecast"):
         prepare(panel[panel["unique_id"] == "empty"])
+
+
+def test_thousands_of_sparse_series_are_named_within_seconds():
+    days = pd.date_range("2023-01-01", periods=100)
+    ends = pd.DataFrame({"unique_id": np.repeat([f"s{i:04d}" for i in range(3_000)], 2), "y": 1.0})
+    ends["ds"] = np.tile(days[[0, -1]].to_numpy(), 3_000)
+    dense = pd.DataFrame({"unique_id": "dense", "ds": days, "y": 1.0})
+    started = time.process_time()
+    prepared = prepare(pd.concat([ends, dense]), freq="D")
+    assert time.process_time() - started < 15  # half a minute and more when each series looks at the whole panel
+    assert len(prepared.unusable) == 3_000
+    assert prepared.unusable["s2999"] == "only 2 of 100 days between its first and last are observed"
 
 
 def test_a_covariate_known_in_the_past_only_is_never_filled_backwards():
