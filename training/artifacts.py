@@ -37,6 +37,7 @@ METRICS: Final = ("mae", "rmse", "mape", "smape", "wape", "mase", "bias")
 
 # importance.parquet: model, feature, importance (sums to 1 per model)
 # components.parquet: unique_id, ds, model, component, value (sum over components = mean)
+FLOOR: Final = "floor at zero"  # component that lifts a negative forecast to zero where the spec asks for that
 
 # Tags of the MLflow run: written by training, read by the app.
 TAG_PROGRESS: Final = "forecast.progress"  # percent, 0-100, never falls within an attempt

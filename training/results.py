@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
 
 import pandas as pd
 
-from training.artifacts import CUTOFF, FALLBACK, ID, MEAN, MODEL, REASON, TARGET, TIME
+from training.artifacts import CUTOFF, FALLBACK, FLOOR, ID, MEAN, MODEL, REASON, TARGET, TIME
 from training.bands import bounds, with_bands
 from training.engine import Done
 from training.evaluation import OBSERVED, SCALE, WINDOW, naive_scale
 from training.leaderboard import FINAL, Reasons, commonest, judge, leaderboard, score_table
 from training.spec import ForecastSpec
-
-FLOOR: Final = "floor at zero"  # component that lifts a negative forecast to zero where the spec asks for that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

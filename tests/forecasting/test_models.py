@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.support.forecasting import panel_of, seasonal, spec_of, stamps
-from tests.support.models import forecast, framed_of
+from tests.support.models import forecast, framed_of, setting_of
 from training.frequency import OFFERED, Frequency
+from training.models import forecaster
 from training.spec import ModelName
 
 ALL = list(ModelName)
@@ -151,6 +154,48 @@ def test_components_sum_to_the_forecast_whether_effects_add_or_multiply(grows):
     total = answer.components.groupby("ds")["value"].sum().to_numpy()
     np.testing.assert_allclose(total, answer.rows["mean"], rtol=1e-9)
     assert set(answer.components["component"]) == {"trend", "yearly", "price"}
+
+
+@pytest.mark.parametrize(
+    "name", ["mean", "value", "component", "unique_id", "ds", "y", "yhat", "trend", "yearly", "weekly", "floor at zero"]
+)
+def test_a_covariate_may_have_any_name_and_neither_changes_the_forecast_nor_hides_a_component(name):
+    price = np.cos(np.arange(96.0))
+    panel = with_future(panel_of({"a": seasonal(96) + 40 * price}, price={"a": price}), 6, price=np.linspace(0, 1, 6))
+    framed = framed_of(panel, spec := spec_of(covariates={"price": "future"}))
+    setting = setting_of(framed, spec)
+    (column,) = setting.columns.linear
+    renamed = replace(setting, columns=replace(setting.columns, labels={column: name}))
+    model = forecaster(ModelName.PROPHET)
+    plain = model.forecast(framed.history, framed.future, setting, explain=True)
+    answer = model.forecast(framed.history, framed.future, renamed, explain=True)
+    pd.testing.assert_frame_equal(answer.rows, plain.rows)
+    parts = answer.components.pivot(index="ds", columns="component", values="value")
+    np.testing.assert_allclose(parts.sum(axis=1), answer.rows["mean"], rtol=1e-9)
+    expected = f"{name} (covariate)" if name in {"trend", "yearly", "weekly", "floor at zero"} else name
+    assert set(parts) == {"trend", "yearly", expected}
+
+
+def test_two_covariates_of_one_label_stay_apart():
+    words = {"a": np.where(np.arange(96) % 3, "x", "b")}
+    panel = panel_of({"a": seasonal(96)}, **{"p": words, "p = x": {"a": np.cos(np.arange(96.0))}})
+    panel = with_future(panel, 6, **{"p": "b", "p = x": 0.5})
+    spec = spec_of(covariates={"p": "future", "p = x": "future"})
+    answer = forecast(ModelName.PROPHET, panel, spec, explain=True)
+    parts = answer.components.pivot(index="ds", columns="component", values="value")
+    assert set(parts) == {"trend", "yearly", "p = x", "p = x (covariate)"}
+    np.testing.assert_allclose(parts.sum(axis=1), answer.rows["mean"], rtol=1e-9)
+
+
+def test_a_forecast_that_cannot_be_taken_apart_is_kept(monkeypatch):
+    def fails(*_args):
+        raise KeyError("trend")
+
+    monkeypatch.setattr("training.models.prophet._components", fails)
+    answer = forecast(ModelName.PROPHET, panel_of({"a": seasonal(60)}), spec_of(horizon=H), explain=True)
+    assert len(answer.rows) == H
+    assert answer.components is None
+    assert answer.notes.empty
 
 
 def test_prophet_uses_holidays_on_daily_data():

@@ -7,13 +7,15 @@ from its backtest errors.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import cmdstanpy.utils
 import pandas as pd
 from prophet import Prophet
 
-from training.artifacts import ID, MEAN, TARGET, TIME
+from training.artifacts import FLOOR, ID, MEAN, TARGET, TIME
 from training.frequency import Frequency
 from training.models.base import MODEL_ERRORS, Forecast, Setting, no_rows, notes
 from training.periods import periods_a_year
@@ -25,6 +27,7 @@ _NO_REFRESH: Final = 100_000  # iterations between lines of the optimiser's outp
 _GROWS_WITH_LEVEL: Final = 0.6  # correlation of a season's spread with its level from which effects multiply
 _TWO_YEARS: Final = pd.Timedelta(days=2 * 365)
 _YEARLY_ORDER: Final = 10  # Prophet's own; fewer terms where a year has fewer points than it could tell apart
+_OWN_COMPONENTS: Final = ("trend", "yearly", "weekly", "daily", "holidays", FLOOR)
 
 logger = logging.getLogger(__name__)
 cmdstanpy.utils.get_logger().setLevel(logging.ERROR)  # made here, or it is made anew with lines for each fit
@@ -44,24 +47,35 @@ class ProphetForecaster:
                 reasons[str(series)] = f"Prophet needs {_MIN_ROWS} observations, it has {len(past)}"
                 continue
             try:
-                predicted = _fit_predict(past, ahead[series], setting, explain=explain)
+                fitted = _fit_predict(past, ahead[series], setting)
+                mean = pd.DataFrame({ID: series, TIME: fitted.out["ds"], MEAN: fitted.out["yhat"]})
             except MODEL_ERRORS as exc:
                 logger.warning("Prophet failed on series %r", series, exc_info=True)
                 reasons[str(series)] = f"Prophet failed: {exc}"
                 continue
-            predicted.insert(0, ID, series)
-            rows.append(predicted[[ID, TIME, MEAN]])
+            rows.append(mean)
             if explain:
-                parts.append(predicted.drop(columns=MEAN).melt([ID, TIME], var_name="component"))
+                try:
+                    parts.append(_components(fitted, setting).assign(**{ID: series}))
+                except MODEL_ERRORS:
+                    logger.warning("The forecast of series %r can't be taken apart", series, exc_info=True)
         return Forecast(
             rows=pd.concat(rows, ignore_index=True) if rows else no_rows(),
             notes=notes(reasons),
-            components=pd.concat(parts, ignore_index=True) if parts else None,
+            components=pd.concat(parts, ignore_index=True)[[ID, TIME, "component", "value"]] if parts else None,
         )
 
 
-def _fit_predict(past: pd.DataFrame, ahead: pd.DataFrame, setting: Setting, *, explain: bool) -> pd.DataFrame:
-    """``ds, mean`` and, to explain, one column per component; the components of a row sum to its mean."""
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """A fitted model and its whole answer, under Prophet's own column names."""
+
+    model: Prophet
+    out: pd.DataFrame
+    multiplicative: bool
+
+
+def _fit_predict(past: pd.DataFrame, ahead: pd.DataFrame, setting: Setting) -> _Fitted:
     multiplicative = _multiplies(past[TARGET], setting.frequency)
     model = Prophet(
         seasonality_mode="multiplicative" if multiplicative else "additive",
@@ -73,16 +87,35 @@ def _fit_predict(past: pd.DataFrame, ahead: pd.DataFrame, setting: Setting, *, e
     for name in regressors:
         model.add_regressor(name)
     model.fit(past[[TIME, TARGET, *regressors]], seed=setting.seed, refresh=_NO_REFRESH)
-    out = model.predict(ahead[[TIME, *regressors]])
-    result = pd.DataFrame({TIME: out["ds"], MEAN: out["yhat"]})
-    if not explain:
-        return result
-    factor = out["trend"] if multiplicative else 1.0
-    result["trend"] = out["trend"]
-    for component in (*model.seasonalities, *(["holidays"] if "holidays" in out else []), *regressors):
-        label = setting.columns.labels.get(component, component)
-        result[label] = result.get(label, 0.0) + out[component] * factor
-    return result
+    return _Fitted(model, model.predict(ahead[[TIME, *regressors]]), multiplicative)
+
+
+def _components(fitted: _Fitted, setting: Setting) -> pd.DataFrame:
+    """``ds, component, value``; those of a row sum to its mean. Names are data: users give them to covariates."""
+    model, out, regressors = fitted.model, fitted.out, setting.columns.linear
+    factor = out["trend"] if fitted.multiplicative else 1.0
+    effects = [*model.seasonalities, *(["holidays"] if "holidays" in out else [])]
+    values = [("trend", out["trend"])]
+    values += [(name, out[name] * factor) for name in effects]
+    labels = _apart([setting.columns.labels.get(name, name) for name in regressors])
+    values += [(label, out[name] * factor) for label, name in zip(labels, regressors, strict=True)]
+    return pd.concat(
+        [pd.DataFrame({TIME: out["ds"], "component": name, "value": value}) for name, value in values],
+        ignore_index=True,
+    )
+
+
+def _apart(labels: Sequence[str]) -> list[str]:
+    """The user's words for covariates, marked where a component of ours or another covariate has that name."""
+    taken = set(_OWN_COMPONENTS)
+    apart: list[str] = []
+    for given in labels:
+        name = given
+        while name in taken:
+            name = f"{name} (covariate)"
+        taken.add(name)
+        apart.append(name)
+    return apart
 
 
 def _yearly(past: pd.DataFrame, frequency: Frequency) -> int | bool:
