@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import pyarrow.csv as pacsv
 from training import dialect
 from training.errors import DataError
 from training.read_options import MAX_COLUMNS, ReadOptions
-from training.values import guess_style, narrow
+from training.values import guess_style, narrow, objects
 
 _BLOCK_BYTES: Final = 4 * 1024**2  # longer than any sane row
 
@@ -41,7 +42,7 @@ def sniff_csv(path: Path) -> ReadOptions:
     )
 
 
-def read_csv(path: Path, options: ReadOptions, n_rows: int | None) -> pd.DataFrame:
+def read_csv(path: Path, options: ReadOptions, n_rows: int | None, keys: Collection[str]) -> pd.DataFrame:
     """Read the first rows, or all; see ``training.tables.read_table``."""
     names, skip, keep = _csv_header(path, options)
     ragged: list[pacsv.InvalidRow] = []
@@ -88,7 +89,8 @@ def read_csv(path: Path, options: ReadOptions, n_rows: int | None) -> pd.DataFra
             remedy='Look for a quote (") that is opened and never closed, or choose another separator.',
         ) from exc
     _check_last_quote(table, options)
-    return pd.DataFrame({name: narrow(table[name], options.style) for name in keep}, copy=False)
+    columns = {name: objects(table[name]) if name in keys else narrow(table[name], options.style) for name in keep}
+    return pd.DataFrame(columns, copy=False)
 
 
 def _check_last_quote(table: pa.Table, options: ReadOptions) -> None:

@@ -8,6 +8,8 @@ and rows whose ``y`` is yet to come are kept, and ``training.prepare`` decides o
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -16,10 +18,11 @@ import pandas as pd
 from training.artifacts import ID, TARGET, TIME
 from training.errors import DataError
 from training.spec import ColumnRoles
-from training.values import NumberStyle, as_text, read_dates, read_numbers
+from training.values import NumberStyle, as_text, key_text, read_dates, read_numbers
 
 SERIES_SEPARATOR: Final = " / "
 SINGLE_SERIES: Final = "all"
+_SLASHES: Final = re.compile(r"(?<![^ ])/+(?![^ ])")  # a word of nothing but slashes
 _EXAMPLES: Final = 3
 _RESERVED: Final = frozenset({ID, TIME, TARGET})
 
@@ -33,7 +36,8 @@ def build_panel(
     column with a role is empty are left out.
 
     Args:
-        table: as ``training.tables.read_table`` returns it, or any frame with the columns of the roles.
+        table: as ``training.tables.read_table`` returns it when told which columns are keys, or any frame with the
+            columns of the roles.
         roles: of the table's columns.
         date_format: of the time column, one of ``training.values.DATE_FORMATS``; worked out when not given.
         day_first: how 01/02/2024 is read where neither format nor values say.
@@ -74,14 +78,36 @@ def user_names(frame: pd.DataFrame, roles: ColumnRoles) -> pd.DataFrame:
         return result
     if roles.series:
         codes, uniques = pd.factorize(frame[ID])
-        parts = pd.Series(uniques, dtype=object).str.split(
-            SERIES_SEPARATOR, n=len(roles.series) - 1, expand=True, regex=False
-        )
-        if len(roles.series) == 1:
-            parts = pd.DataFrame({0: uniques})
+        keys = [split_keys(name, len(roles.series)) for name in uniques]
         for position, name in enumerate(roles.series):
-            result.insert(position, _free(name, others), parts[position].to_numpy(dtype=object)[codes])
+            texts = np.array([parts[position] for parts in keys], dtype=object)
+            result.insert(position, _free(name, others), texts[codes])
     return result.drop(columns=ID)
+
+
+def join_keys(keys: Sequence[str]) -> str:
+    """The ``unique_id`` of a series with these keys, one for each series column.
+
+    A single key stays as it is. Several are joined by ``SERIES_SEPARATOR``, and so that one inside a key is not
+    taken for the joint, every word of nothing but slashes gets one more: ``Food / Drink`` becomes ``Food // Drink``.
+    """
+    if len(keys) == 1:
+        return keys[0]
+    return SERIES_SEPARATOR.join(_SLASHES.sub(r"\g<0>/", key) for key in keys)
+
+
+def split_keys(unique_id: str, n: int) -> list[str]:
+    """The ``n`` keys that ``join_keys`` made a ``unique_id`` of.
+
+    Raises:
+        ValueError: it is not made of that many.
+    """
+    if n == 1:
+        return [unique_id]
+    parts = unique_id.split(SERIES_SEPARATOR)
+    if len(parts) != n:
+        raise ValueError(f"unique_id {unique_id!r} has {len(parts)} keys, not {n}")
+    return [_SLASHES.sub(lambda word: word[0][1:], part) for part in parts]
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -111,40 +137,36 @@ def _unique_ids(used: pd.DataFrame, series: tuple[str, ...], rows: np.ndarray) -
     """One string per row; rows of a series share the object, so long panels stay small."""
     if not series:
         return np.full(len(used), SINGLE_SERIES, dtype=object)
-    for name in series:
-        absent = used[name].isna().to_numpy()
-        if absent.any():
-            row = int(rows[absent.argmax()]) + 1
-            raise DataError(
-                f"Series column {name!r} is empty in {_count(absent)}, first in row {row:,}.",
-                remedy="Fill it in, delete these rows (totals, notes?), or take this column out of the series columns.",
-                column=name,
-                row=row,
-            )
-    keys = used[list(series)]
-    codes = keys.groupby(list(series), sort=False, observed=True).ngroup().to_numpy()
-    firsts = np.full(codes.max() + 1, -1)
-    firsts[codes[::-1]] = np.arange(len(codes))[::-1]
-    texts = [keys[name].iloc[firsts].map(_key_text) for name in series]
-    if len(series) > 1:  # a separator inside a key would split it in two on the way back
-        texts = [text.str.replace(SERIES_SEPARATOR, "/", regex=False) for text in texts]
-    names = np.array([SERIES_SEPARATOR.join(parts) for parts in zip(*texts, strict=True)], dtype=object)
+    columns = [_keys(used[name], rows) for name in series]
+    by_row = pd.DataFrame({i: codes for i, (codes, _) in enumerate(columns)})
+    numbers = by_row.groupby([*by_row], sort=False).ngroup().to_numpy()  # in order of appearance
+    firsts = by_row.drop_duplicates()
+    parts = ([texts[code] for code in firsts[i]] for i, (_, texts) in enumerate(columns))
+    names = np.array([join_keys(keys) for keys in zip(*parts, strict=True)], dtype=object)
     if len(set(names)) < len(names):
         name = pd.Series(names)[pd.Series(names).duplicated()].iloc[0]
         raise DataError(
-            f"Two different series would both be called {name!r}.",
-            remedy="Make the values of the series columns differ by more than spaces, slashes or number format.",
+            f"Two different series would both be called {name!r}: their keys differ only in the spaces around them.",
+            remedy="Write the keys of one series the same way in all its rows.",
             series=str(name),
         )
-    return np.asarray(names[codes], dtype=object)
+    return np.asarray(names[numbers], dtype=object)
 
 
-def _key_text(value: object) -> str:
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    if isinstance(value, pd.Timestamp):
-        return value.isoformat().removesuffix("T00:00:00")
-    return str(value)
+def _keys(column: pd.Series, rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Which of its different values each row of a series column has, and what these are called."""
+    codes, uniques = pd.factorize(column)
+    texts = [key_text(value).strip() for value in uniques]
+    absent = np.array([not text for text in texts] + [True])[codes]  # code -1, an empty cell, takes the last one
+    if absent.any():
+        row = int(rows[absent.argmax()]) + 1
+        raise DataError(
+            f"Series column {str(column.name)!r} is empty in {_count(absent)}, first in row {row:,}.",
+            remedy="Fill it in, delete these rows (totals, notes?), or take this column out of the series columns.",
+            column=str(column.name),
+            row=row,
+        )
+    return codes, texts
 
 
 def _timestamps(column: pd.Series, rows: np.ndarray, date_format: str | None, day_first: bool) -> pd.Series:

@@ -7,6 +7,7 @@ or boolean only when every value is, dates in text stay text (``training.panel``
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
 
@@ -65,8 +66,17 @@ def sniff(path: Path, filename: str) -> ReadOptions:
     return options
 
 
-def read_table(path: Path, options: ReadOptions, *, n_rows: int | None = None) -> pd.DataFrame:
+def read_table(
+    path: Path, options: ReadOptions, *, n_rows: int | None = None, keys: Collection[str] = ()
+) -> pd.DataFrame:
     """Read a file, or only its first rows (without reading the rest).
+
+    Args:
+        path: where the file is.
+        options: how it is read.
+        n_rows: of the head; all when not given.
+        keys: columns whose cells are names, even where they look like numbers: 4.10 is another account than 4.1.
+            Their text is kept letter for letter.
 
     Returns:
         The table under the user's column names (repeated ones numbered), index 0, 1, 2, … in file order.
@@ -77,11 +87,11 @@ def read_table(path: Path, options: ReadOptions, *, n_rows: int | None = None) -
     """
     match options.format:
         case TableFormat.CSV:
-            table = read_csv(path, options, n_rows)
+            table = read_csv(path, options, n_rows, keys)
         case TableFormat.PARQUET:
-            table = _read_parquet(path, n_rows)
+            table = _read_parquet(path, n_rows, keys)
         case TableFormat.EXCEL:
-            table = read_excel(path, options, n_rows)
+            table = read_excel(path, options, n_rows, keys)
     if table.empty:
         raise DataError(
             f"The table has a header ({_some(table.columns)}) and no rows."
@@ -101,7 +111,7 @@ def _some(names: pd.Index, limit: int = 5) -> str:
     return ", ".join(map(repr, names[:limit])) + (" …" if len(names) > limit else "")
 
 
-def _read_parquet(path: Path, n_rows: int | None) -> pd.DataFrame:
+def _read_parquet(path: Path, n_rows: int | None, keys: Collection[str]) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:
             if file.metadata.num_rows > MAX_ROWS:
@@ -123,10 +133,17 @@ def _read_parquet(path: Path, n_rows: int | None) -> pd.DataFrame:
         raise DataError(
             f"The Parquet file is damaged or was not uploaded whole: {exc}.", remedy="Export it again."
         ) from exc
-    frame = table.rename_columns(dialect.unique_names(table.column_names)).to_pandas(
-        date_as_object=False, ignore_metadata=True
-    )
-    return pd.DataFrame({name: _plain_column(column) for name, column in frame.items()}, copy=False)
+    names = dialect.unique_names(table.column_names)
+    columns = {
+        name: _parquet_column(column, is_key=name in keys) for name, column in zip(names, table.columns, strict=True)
+    }
+    return pd.DataFrame(columns, copy=False)
+
+
+def _parquet_column(column: pa.ChunkedArray, *, is_key: bool) -> pd.Series:
+    # As floats, whole numbers beside empty cells would lose their last digits, which tell keys apart.
+    values = column.to_pandas(date_as_object=False, integer_object_nulls=is_key)
+    return values if is_key else _plain_column(values)
 
 
 def _plain_column(column: pd.Series) -> pd.Series:

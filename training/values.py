@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
@@ -127,17 +129,17 @@ def narrow(text: Any, style: NumberStyle) -> np.ndarray | pd.Series:
     numbers can name the row.
     """
     if _is_text(_filled(_head(text)), style):  # seen at once in most text, without touching the rest
-        return _objects(text)
+        return objects(text)
     filled = _filled(text)
     plain = _plain_numbers(filled, style)
     if plain is None and _is_true_false(filled):
         return pd.Series(pc.equal(pc.utf8_lower(filled), "true").to_pandas()).astype("boolean")
     if pc.any(pc.match_substring_regex(filled, _IDENTIFIER)).as_py():
-        return _objects(text)
+        return objects(text)
     if plain is not None:
         return plain
     numbers, bad = read_numbers(filled, style)
-    return _objects(text) if bad.any() else numbers
+    return objects(text) if bad.any() else numbers
 
 
 def _filled(text: Any) -> Any:
@@ -176,7 +178,8 @@ def _is_true_false(filled: Any) -> bool:
     return bool(values) and values <= words
 
 
-def _objects(text: Any) -> pd.Series:
+def objects(text: Any) -> pd.Series:
+    """Arrow strings letter for letter as Python objects, ``None`` where empty."""
     return pd.Series(pc.if_else(pc.equal(text, ""), None, text).to_pandas().to_numpy(dtype=object))
 
 
@@ -310,6 +313,20 @@ def read_dates(column: pd.Series, date_format: str | None = None, *, day_first: 
     parsed = _parse(_plain(pd.Series(uniques, dtype=object)), date_format).to_numpy(dtype="datetime64[ns]")
     padded = np.append(parsed, np.datetime64("NaT"))  # code -1, an absent value, takes the last one
     return pd.Series(padded[codes], index=column.index)
+
+
+def key_text(value: object) -> str:
+    """What a key is called: text letter for letter, a number without needless zeros, a day without its midnight."""
+    match value:
+        case Decimal():
+            text = f"{value:f}"  # normalize() would round to 28 digits
+            return text.rstrip("0").rstrip(".") if "." in text else text
+        case float() | np.floating() if float(value).is_integer():
+            return str(int(value))
+        case datetime():
+            return value.isoformat().removesuffix("T00:00:00")
+        case _:
+            return str(value)
 
 
 def _plain(values: pd.Series) -> pd.Series:

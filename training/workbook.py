@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 from training import dialect
 from training.errors import DataError
 from training.read_options import SAMPLE_ROWS, ReadOptions, TableFormat
-from training.values import NumberStyle, as_text, guess_style, narrow
+from training.values import NumberStyle, as_text, guess_style, key_text, narrow
 
 _MAX_UNZIPPED_BYTES: Final = 2 * 1024**3
 
@@ -92,7 +93,7 @@ def _excel_cells(path: Path, sheet: str | None, *, limit: int | None) -> list[li
         book.close()
 
 
-def read_excel(path: Path, options: ReadOptions, n_rows: int | None) -> pd.DataFrame:
+def read_excel(path: Path, options: ReadOptions, n_rows: int | None, keys: Collection[str]) -> pd.DataFrame:
     """Read the first rows, or all; see ``training.tables.read_table``."""
     limit = None if n_rows is None else n_rows + options.header_row
     cells = _excel_cells(path, options.sheet, limit=limit)
@@ -106,7 +107,8 @@ def read_excel(path: Path, options: ReadOptions, n_rows: int | None) -> pd.DataF
     for i, name in enumerate(dialect.unique_names(titles)):
         column = pd.Series([row[i] if i < len(row) else None for row in body], dtype=object)
         if titles[i].strip() or column.notna().any():
-            columns[name] = _excel_column(column, options)
+            is_key = name in keys
+            columns[name] = column.map(key_text, na_action="ignore") if is_key else _excel_column(column, options)
     return pd.DataFrame(columns)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -103,6 +106,37 @@ def test_codes_stay_text(tmp_path: Path) -> None:
     assert table["zip"].tolist() == ["01234", "2"]
     assert table["account"].tolist() == ["12345678901234567", "3"]
     assert table["country"].tolist() == ["NA", "DE"]
+
+
+def test_keys_keep_their_text_letter_for_letter(tmp_path: Path) -> None:
+    accounts = ["4.1", "4.10", "1E3", "10E2", "007", "1,000", "TRUE", " 5", "NA"]
+    rows = "".join(f'2024-01-01,"{account}",1.50\n' for account in accounts)
+    path = put(tmp_path, f"date,account,value\n{rows}")
+    table = read_table(path, sniff(path, "data.csv"), keys=["account"])
+    assert table["account"].tolist() == accounts
+    assert table["value"].tolist() == [1.5] * len(accounts)
+    numbers = put(tmp_path, "date,account,value\n2024-01-01,4.1,1\n2024-01-01,4.10,1\n")
+    assert read_table(numbers, ReadOptions(), keys=["account"])["account"].tolist() == ["4.1", "4.10"]
+
+
+def test_keys_in_excel_are_text_as_shown(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    accounts = ["4.10", "007", 4, 4.0, "4", 4.5, pd.Timestamp("2024-01-01"), "n/a"]
+    pd.DataFrame({"day": "2024-01-01", "account": accounts, "value": 1}).to_excel(path, index=False)
+    table = read_table(path, sniff(path, "book.xlsx"), keys=["account"])
+    assert table["account"].tolist() == ["4.10", "007", "4", "4", "4", "4.5", "2024-01-01", "n/a"]
+
+
+def test_keys_in_parquet_lose_no_digits(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    accounts = pa.array([2**53 + 1, 2**53, None], pa.int64())
+    codes = pa.array(["4.1", "4.10", "1E3"])
+    costs = pa.array([Decimal("12345678901234567.10"), Decimal("1.00"), None])
+    pq.write_table(pa.table({"account": accounts, "code": codes, "cost": costs}), path)
+    table = read_table(path, ReadOptions(format=TableFormat.PARQUET), keys=["account", "code", "cost"])
+    assert table["account"].tolist() == [2**53 + 1, 2**53, None]
+    assert table["code"].tolist() == ["4.1", "4.10", "1E3"]
+    assert table["cost"].tolist() == [Decimal("12345678901234567.10"), Decimal("1.00"), None]
 
 
 def test_one_word_leaves_a_column_text(tmp_path: Path) -> None:
