@@ -116,6 +116,12 @@ def _is_number(column: pd.Series) -> bool:
     return bool(column.notna().any()) and numeric_share(column) >= _MOSTLY
 
 
+def _names_things(name: str) -> bool:
+    """Whether a column's name says that its numbers are codes: ``account`` does, ``item_price`` does not."""
+    words = _words(name)
+    return bool(words & _KEY_WORDS) and not words & frozenset().union(*_TARGET_WORDS)
+
+
 def _guess_series(table: pd.DataFrame, stamps: pd.Series, names: Sequence[str]) -> tuple[str, ...]:
     """The fewest columns that, with the time, tell all rows apart; else those that come nearest to it."""
     if not stamps.duplicated().any():
@@ -123,7 +129,7 @@ def _guess_series(table: pd.DataFrame, stamps: pd.Series, names: Sequence[str]) 
     sizes = {}
     for name in names:
         column = table[name]
-        is_key = column.dtype == object or (_words(name) & _KEY_WORDS and pd.api.types.is_integer_dtype(column))
+        is_key = column.dtype == object or (_names_things(name) and pd.api.types.is_numeric_dtype(column))
         if is_key and column.notna().all() and 1 < (size := int(column.nunique())) <= len(table) / 2:
             sizes[name] = size
     candidates = sorted(sizes, key=lambda name: sizes[name])[:_MAX_KEY_CANDIDATES]

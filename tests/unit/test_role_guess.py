@@ -32,6 +32,12 @@ def test_a_whole_number_is_a_key_when_its_name_says_so() -> None:
     assert guess_roles(long([{"store_id": 1}, {"store_id": 2}])).series == ("store_id",)
 
 
+def test_account_codes_that_look_like_numbers_are_keys() -> None:
+    assert guess_roles(long([{"account": 4.1}, {"account": 4.2}])).series == ("account",)
+    prices = long([{"item_price": 4.1, "item": "A"}, {"item_price": 4.2, "item": "B"}])
+    assert guess_roles(prices).series == ("item",)
+
+
 @pytest.mark.parametrize("name", ["y", "Sales", "netRevenue", "total_amount", "Value"])
 def test_the_target_is_found_by_name(name: str) -> None:
     frame = pd.DataFrame({"date": DAYS, "other": [float(i) for i in range(30)], name: range(30)})
