@@ -25,14 +25,17 @@ def with_bands(
         backtest: ``unique_id, model, window, step_ahead, ds, y, mean, observed, scale``.
         forecast: ``unique_id, model, ds, mean``.
         scale: naive scale of the whole history by ``unique_id``.
-        spec: says levels, horizon, and whether there is a floor at zero.
+        spec: says levels, horizon, step, and whether there is a floor at zero.
     """
+    if not spec.levels:
+        return backtest, forecast
     tested, ahead = [], []
     for model in spec.models:
         rows = backtest[backtest[MODEL] == model]
         future = forecast[forecast[MODEL] == model].sort_values([ID, TIME], ignore_index=True)
         if len(rows):
-            tested.append(_banded(rows, backtest_half_widths(rows, spec.levels, spec.horizon), spec))
+            half = backtest_half_widths(rows, spec.levels, spec.horizon, step=spec.step)
+            tested.append(_banded(rows, half, spec))
         if len(future):
             ahead.append(_banded(future, _ahead(rows, future, scale, spec), spec))
     return _joined(tested, backtest, spec), _joined(ahead, forecast, spec)
@@ -42,7 +45,7 @@ def _ahead(rows: pd.DataFrame, future: pd.DataFrame, scale: pd.Series, spec: For
     """Half-widths of each forecast row, one column a level."""
     codes, series = pd.factorize(future[ID])
     step = future.groupby(ID, observed=True, sort=False).cumcount().to_numpy()
-    tables = forecast_half_widths(rows, scale.reindex(series), spec.levels, spec.horizon)
+    tables = forecast_half_widths(rows, scale.reindex(series), spec.levels, spec.horizon, step=spec.step)
     return pd.DataFrame({level: table.to_numpy()[codes, step] for level, table in tables.items()}, index=future.index)
 
 

@@ -1,8 +1,8 @@
 """What choosing a model is worth, measured where the choice was not made.
 
 The lowest of several backtest errors flatters: it was picked for being low. Here each backtest window is
-forecast by the model that did best on the other windows, so the error of these rows is what a reader may
-expect of forecasts whose model was chosen in the same way.
+forecast by the model that did best on the other windows that share no actuals with it, so the error of these
+rows is what a reader may expect of forecasts whose model was chosen in the same way.
 """
 
 from __future__ import annotations
@@ -14,14 +14,25 @@ import pandas as pd
 
 from training.artifacts import ID, METRICS, MODEL, coverage
 from training.bands import covered
-from training.evaluation import WINDOW, best_by_series, rank_models, score, score_panel, select, with_stand_in
+from training.evaluation import (
+    WINDOW,
+    best_by_series,
+    rank_models,
+    score,
+    score_panel,
+    select,
+    share_actuals,
+    with_stand_in,
+)
 from training.spec import ForecastSpec, ModelName, Selection
 
 _CHOSEN: Final = "chosen"
 
 
 def choices(backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -> dict[str, dict[str, object]]:
-    """Expected error of forecasts chosen per series, and of one model for all; empty with fewer than two windows.
+    """Expected error of forecasts chosen per series, and of one model for all.
+
+    Empty where no two windows are free of common actuals.
 
     Returns:
         By the name of the selection: ``score`` (of the spec's metric), ``metrics``, ``skill_vs_seasonal_naive`` and
@@ -30,19 +41,23 @@ def choices(backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -
     Args:
         backtest: ``unique_id, model, window, y, mean, observed`` and bounds.
         mase_scale: naive scale of each series before its first cutoff.
-        spec: says the metric.
+        spec: says the metric, and which windows overlap.
     """
-    if backtest.empty or backtest[WINDOW].nunique() < 2:
+    windows = backtest[WINDOW].astype(int)
+    if backtest.empty or share_actuals(windows.min(), windows.max(), h=spec.horizon, step=spec.step):
         return {}
     return {str(selection): _worth(_elsewhere(backtest, mase_scale, selection, spec), backtest, mase_scale, spec)
             for selection in Selection}  # fmt: skip
 
 
 def _elsewhere(backtest: pd.DataFrame, mase_scale: pd.Series, selection: Selection, spec: ForecastSpec) -> pd.DataFrame:
-    """The rows of each window by the model chosen on the others; series with no other window follow the panel."""
+    """The rows of each window by the model chosen on those apart from it; series without one follow the panel."""
     parts = []
     for window in backtest[WINDOW].unique():
-        here, others = backtest[backtest[WINDOW] == window], backtest[backtest[WINDOW] != window]
+        shared = share_actuals(backtest[WINDOW].astype(int), window, h=spec.horizon, step=spec.step)
+        here, others = backtest[backtest[WINDOW] == window], backtest[~shared]
+        if others.empty:
+            continue
         compared = with_stand_in(others)
         ranked = rank_models(score_panel(compared, score(compared, mase_scale)), spec.metric, spec.models)
         best = best_by_series(score(others, mase_scale), spec.metric, spec.models)

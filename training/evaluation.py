@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from utilsforecast import losses
 
 from training.artifacts import ID, MEAN, METRICS, MODEL, TARGET
@@ -47,6 +48,14 @@ def plan_windows(sizes: pd.Series, *, h: int, step: int, n_windows: int, season_
     return pd.DataFrame(
         {ID: sizes.index.to_numpy()[rows], WINDOW: windows[columns], "train_size": train[rows, columns]}
     )
+
+
+def share_actuals(one: ArrayLike, other: ArrayLike, *, h: int, step: int) -> NDArray[np.bool_]:
+    """Whether windows of these numbers hold some of the same actuals, as each does with itself.
+
+    What is fitted on one says nothing honest about the other.
+    """
+    return np.asarray(np.abs(np.subtract(one, other)) * step < h)
 
 
 def cut(history: pd.DataFrame, windows: pd.DataFrame, h: int) -> tuple[pd.DataFrame, pd.DataFrame]:

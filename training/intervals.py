@@ -9,18 +9,19 @@ for regression. They rise with the level, so intervals are nested.
 
 Where too few scores exist for a quantile at each step, steps are pooled and the width grows with the
 square root of the step, as the error of a random walk does (Hyndman & Athanasopoulos, Forecasting:
-Principles and Practice, 5.5). Errors of one window move together, so windows and not rows are counted as
-independent: the width is then raised by the ratio of Student's t, with as many degrees of freedom as
-there are windows, to the normal quantile.
+Principles and Practice, 5.5). Errors of one window move together, and so do those of windows that overlap, so windows
+without common actuals and not rows are counted as independent: the width is then raised by the ratio of
+Student's t, with as many degrees of freedom as there are such windows, to the normal quantile.
 
-The intervals of a backtest window are fitted without that window, their scales included, so the share of
-actuals inside them is an honest coverage. With a single window, series are split in two halves instead.
+The intervals of a backtest window are fitted without that window and all that overlap it, their scales
+included, so the share of actuals inside them is an honest coverage. Where no two windows are free of common
+actuals, series are split in two halves instead.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +32,7 @@ from scipy import stats
 from scipy.optimize import isotonic_regression
 
 from training.artifacts import ID, MEAN, TARGET
-from training.evaluation import OBSERVED, SCALE, WINDOW
+from training.evaluation import OBSERVED, SCALE, WINDOW, share_actuals
 
 STEP_AHEAD: Final = "step_ahead"  # 1 for the first period after the cutoff
 _OWN_WEIGHT: Final = 0.4
@@ -39,6 +40,7 @@ _SCORES_PER_TAIL: Final = 2  # scores expected beyond the widest interval at eac
 _MIN_SERIES_TO_HALVE: Final = 20
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class _Errors:
 
     ``error`` (missing where there is no actual), ``step``, ``series`` and ``window`` have one entry a row; ``naive``
     is the naive scale by series and window, ``total`` and ``count`` sum the errors by series and window.
+    ``overlap`` says which windows hold some of the same actuals.
     """
 
     error: Floats
@@ -56,13 +59,22 @@ class _Errors:
     naive: Floats
     total: Floats
     count: Floats
+    overlap: Mask
 
-    def own(self, *without: int) -> Floats:
-        """Mean error by series over all windows but these; missing where none is left."""
-        keep = np.ones(self.total.shape[1], dtype=bool)
-        keep[list(without)] = False
+    def own(self, *apart_from: int) -> Floats:
+        """Mean error by series over the windows without common actuals with these; missing where none is left."""
+        keep = ~np.any(self.overlap[list(apart_from)], axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.total[:, keep].sum(axis=1) / self.count[:, keep].sum(axis=1))
+
+    def n_paths(self, used: Mask) -> int:
+        """How many windows of series with a used row there are, not counting those that overlap an earlier one."""
+        has = np.zeros(self.total.shape, dtype=bool)
+        has[self.series[used], self.window[used]] = True
+        counted = np.zeros_like(has)
+        for w in range(len(self.overlap)):
+            counted[:, w] = has[:, w] & ~counted[:, self.overlap[w]].any(axis=1)
+        return int(counted.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,50 +97,56 @@ class _Widths:
         return out
 
 
-def backtest_half_widths(rows: pd.DataFrame, levels: Sequence[int], h: int) -> pd.DataFrame:
+def backtest_half_widths(rows: pd.DataFrame, levels: Sequence[int], h: int, *, step: int) -> pd.DataFrame:
     """Half-width of the interval of each backtest row of one model, one column a level, indexed as ``rows``.
 
     Missing where nothing was left to fit an interval on.
 
     Args:
         rows: ``unique_id, window, step_ahead, y, mean, observed, scale`` (naive, before the row's cutoff).
-        levels: in percent, ascending.
+        levels: in percent, ascending, at least one.
         h: steps in a window.
+        step: steps between the cutoffs of neighbouring windows.
     """
-    errors = _errors(rows)
+    errors = _errors(rows, h, step)
     out = np.full((len(rows), len(levels)), np.nan)
-    n_windows = errors.total.shape[1]
-    folds: list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], tuple[int, ...]]] = []
-    if n_windows > 1:
-        folds = [(errors.window == w, errors.window != w, (w,)) for w in range(n_windows)]
-    elif errors.total.shape[0] >= _MIN_SERIES_TO_HALVE:
-        half = errors.series % 2
-        folds = [(half == f, half != f, ()) for f in (0, 1)]
-    for target, source, without in folds:
-        widths = _fit(errors, source, levels, h, without)
-        window = without[0] if without else 0
-        own = errors.own(window)
-        half_widths = widths.of(errors.naive[:, window], own, h)
+    for window, target, source in _folds(errors):
+        widths = _fit(errors, source, levels, h, (window,))
+        half_widths = widths.of(errors.naive[:, window], errors.own(window), h)
         if half_widths.shape[1]:
             out[target] = half_widths[errors.series[target], :, errors.step[target]]
     return pd.DataFrame(out, index=rows.index, columns=list(levels))
 
 
+def _folds(errors: _Errors) -> Iterator[tuple[int, Mask, Mask]]:
+    """Each window with rows to have an interval, and the rows that share no actuals with them."""
+    n_series, n_windows = errors.total.shape
+    halves = errors.series % 2
+    for w in range(n_windows):
+        here = errors.window == w
+        if not errors.overlap.all():
+            yield w, here, ~errors.overlap[w][errors.window]
+        elif n_series >= _MIN_SERIES_TO_HALVE:
+            for half in (0, 1):
+                yield w, here & (halves == half), halves != half
+
+
 def forecast_half_widths(
-    rows: pd.DataFrame, scale: pd.Series, levels: Sequence[int], h: int
+    rows: pd.DataFrame, scale: pd.Series, levels: Sequence[int], h: int, *, step: int
 ) -> dict[int, pd.DataFrame]:
     """Half-widths of the final forecast of one model by level: a frame of ``unique_id`` x step ahead.
 
     Args:
         rows: all backtest rows of the model, as for ``backtest_half_widths``.
         scale: naive scale of each series' whole history, of every series to forecast.
-        levels: in percent, ascending.
+        levels: in percent, ascending, at least one.
         h: steps ahead.
+        step: steps between the cutoffs of neighbouring windows.
     """
     steps = range(1, h + 1)
     if rows.empty:
         return {level: pd.DataFrame(np.nan, index=scale.index, columns=steps) for level in levels}
-    errors = _errors(rows)
+    errors = _errors(rows, h, step)
     widths = _fit(errors, np.ones(len(rows), dtype=bool), levels, h, ())
     own = pd.Series(errors.own(), index=_series_index(rows)).reindex(scale.index).to_numpy(dtype=float)
     half_widths = widths.of(scale.to_numpy(dtype=np.float64), np.asarray(own, dtype=np.float64), h)
@@ -140,7 +158,7 @@ def _series_index(rows: pd.DataFrame) -> pd.Index[str]:
     return pd.Index(names, dtype=object)
 
 
-def _errors(rows: pd.DataFrame) -> _Errors:
+def _errors(rows: pd.DataFrame, h: int, step: int) -> _Errors:
     series = pd.Categorical(rows[ID], categories=_series_index(rows)).codes.astype(np.intp)
     window = rows[WINDOW].to_numpy(dtype=np.intp)
     error = (rows[TARGET] - rows[MEAN]).abs().where(rows[OBSERVED]).to_numpy(dtype=float)
@@ -150,8 +168,10 @@ def _errors(rows: pd.DataFrame) -> _Errors:
     known = np.isfinite(error)
     np.add.at(total, (series[known], window[known]), error[known])
     np.add.at(count, (series[known], window[known]), 1.0)
-    step = rows[STEP_AHEAD].to_numpy(dtype=np.intp) - 1
-    return _Errors(error, step, series, window, naive, total, count)
+    ahead = rows[STEP_AHEAD].to_numpy(dtype=np.intp) - 1
+    numbers = np.arange(shape[1])
+    overlap = share_actuals(numbers[:, None], numbers[None, :], h=h, step=step)
+    return _Errors(error, ahead, series, window, naive, total, count, overlap)
 
 
 def _scale(naive: Floats, own: Floats) -> Floats:
@@ -162,10 +182,8 @@ def _scale(naive: Floats, own: Floats) -> Floats:
     return np.where(np.isfinite(naive) | np.isfinite(own), out, np.nan)
 
 
-def _fit(
-    errors: _Errors, source: npt.NDArray[np.bool_], levels: Sequence[int], h: int, without: tuple[int, ...]
-) -> _Widths:
-    """Fit on the ``source`` rows; each row's own scale leaves out its window and the windows in ``without``."""
+def _fit(errors: _Errors, source: Mask, levels: Sequence[int], h: int, without: tuple[int, ...]) -> _Widths:
+    """Fit on the ``source`` rows; each row's own scale is apart from its window and the windows in ``without``."""
     own = np.full_like(errors.total, np.nan)
     for w in range(errors.total.shape[1]):
         own[:, w] = errors.own(w, *without)
@@ -178,28 +196,27 @@ def _fit(
     )
 
 
-def _table(
-    errors: _Errors, source: npt.NDArray[np.bool_], scale: Floats, levels: Sequence[int], h: int
-) -> Floats | None:
+def _table(errors: _Errors, source: Mask, scale: Floats, levels: Sequence[int], h: int) -> Floats | None:
     """Half-widths in units of scale, ``levels x steps``; ``None`` without scores."""
     usable = source & np.isfinite(errors.error) & (scale > 0)
     if not usable.any():
         return None
     scores, step = errors.error[usable] / scale[usable], errors.step[usable]
+    n_paths = errors.n_paths(usable)
     counts = np.bincount(step, minlength=h)
-    if counts.min() >= _SCORES_PER_TAIL / (1 - levels[-1] / 100):
+    if min(counts.min(), n_paths) >= _SCORES_PER_TAIL / (1 - levels[-1] / 100):
         by_step = np.split(scores[np.argsort(step, kind="stable")], np.cumsum(counts)[:-1])
-        table = np.array([[_quantile(part, level) for part in by_step] for level in levels])
+        table = np.array([[_quantile(part, level, min(len(part), n_paths)) for part in by_step] for level in levels])
         return np.array([isotonic_regression(row).x for row in table])
     growth = np.sqrt(np.arange(1, h + 1))
-    n_paths = len(np.unique(errors.series[usable] * errors.total.shape[1] + errors.window[usable]))
     pooled = scores / growth[step]
-    return np.array([_quantile(pooled, level) * _caution(level, n_paths) * growth for level in levels])
+    return np.array([_quantile(pooled, level, len(pooled)) * _caution(level, n_paths) * growth for level in levels])
 
 
-def _quantile(scores: Floats, level: int) -> float:
-    n = len(scores)
-    rank = min(math.ceil((n + 1) * level / 100), n)
+def _quantile(scores: Floats, level: int, n_independent: int) -> float:
+    """Quantile with the finite-sample correction for so many independent scores."""
+    share = min(math.ceil((n_independent + 1) * level / 100) / n_independent, 1.0)
+    rank = math.ceil(len(scores) * share)
     return float(np.partition(scores, rank - 1)[rank - 1])
 
 

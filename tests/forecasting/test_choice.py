@@ -23,9 +23,9 @@ def backtest_of(errors: dict[str, dict[str, list[float]]], y: float = 100.0) -> 
     return pd.DataFrame(rows)
 
 
-def worth(backtest: pd.DataFrame) -> dict[str, dict[str, object]]:
+def worth(backtest: pd.DataFrame, horizon: int = 1) -> dict[str, dict[str, object]]:
     scale = pd.Series(1.0, index=backtest["unique_id"].unique())
-    return choices(backtest, scale, spec_of(horizon=1, models=(ModelName.XGBOOST,), n_windows=3))
+    return choices(backtest, scale, spec_of(horizon=horizon, step_size=1, models=(ModelName.XGBOOST,), n_windows=3))
 
 
 def test_a_model_that_was_lucky_in_one_window_is_charged_with_the_next() -> None:
@@ -53,3 +53,15 @@ def test_choosing_among_equals_by_chance_is_no_gain() -> None:
 
 def test_one_window_is_too_few_to_measure_a_choice() -> None:
     assert worth(backtest_of({"a": {NAIVE: [1], XGB: [2]}})) == {}
+
+
+def test_a_window_is_not_judged_by_a_choice_made_on_some_of_its_own_actuals() -> None:
+    # Two steps a window, one between cutoffs: only the first and the third share nothing, the second is left out.
+    found = worth(backtest_of({"a": {NAIVE: [0, 50, 10], XGB: [20, 0, 30]}}), horizon=2)
+    assert found["per_series"]["score"] == pytest.approx((0 + 10) / 200)
+    swapped = worth(backtest_of({"a": {NAIVE: [0, 50, 30], XGB: [20, 0, 10]}}), horizon=2)
+    assert swapped["per_series"]["score"] == pytest.approx((20 + 30) / 200)
+
+
+def test_a_choice_is_not_measured_where_every_two_windows_share_actuals() -> None:
+    assert worth(backtest_of({"a": {NAIVE: [1, 2, 3], XGB: [2, 1, 3]}}), horizon=3) == {}
