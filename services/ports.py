@@ -236,7 +236,11 @@ class Executor(Protocol):
         ...
 
     def observe(self, run_ids: Collection[RunId]) -> Mapping[RunId, Observation]:
-        """What is true of each run now; every id asked for is a key."""
+        """What is true of each run now. A run that can't be looked at now is left out, and hides no other.
+
+        Raises:
+            ExecutorUnavailable: none of them can be looked at.
+        """
         ...
 
     def cancel(self, run_id: RunId) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -151,6 +153,61 @@ def test_every_run_asked_for_is_answered(executor: LocalExecutor) -> None:
     run_id = executor.submit(submission())
     assert executor.observe([run_id, RunId("never")]).keys() == {run_id, "never"}
     assert executor.observe([]) == {}
+
+
+ORDER = {
+    "command": [], "working_dir": "", "environment": {}, "timeout_s": 1, "places": 1, "ticket": "1", "accepted_at": 1,
+}  # fmt: skip
+
+
+def on_disk(runs: Path, token: str, **files: str) -> RunId:
+    """A run as an app that is gone has left it."""
+    (runs / token).mkdir(parents=True)
+    for name, text in ({"order": json.dumps(ORDER)} | files).items():
+        (runs / token / f"{name}.json").write_text(text)
+    return RunId(token)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{"exit": ""}, {"exit": "[]"}, {"exit": "{}"}, {"begun": "{"}, {"order": "{}", "exit": '{"code": 0, "at": 1}'}],
+    ids=str,
+)
+def test_a_damaged_run_is_lost_and_hides_no_other(executor: LocalExecutor, runs: Path, files: dict[str, str]) -> None:
+    bad, good = on_disk(runs, "a-1", **files), on_disk(runs, "b-1", exit='{"code": 0, "at": 1}')
+    found = executor.observe([bad, good])
+    assert found[good].state is RunState.SUCCEEDED
+    assert (found[bad].state, found[bad].cause) == (RunState.FAILED, Cause.LOST)
+    assert "can't be read" in found[bad].detail
+    with suppress(ExecutorUnavailable):
+        executor.cancel(bad)
+
+
+def test_a_run_written_by_a_newer_version_is_understood(executor: LocalExecutor, runs: Path) -> None:
+    run_id = on_disk(runs, "a-1", exit='{"code": 0, "at": 1, "was_paused": true}')
+    assert seen(executor, run_id).state is RunState.SUCCEEDED
+
+
+def test_a_living_run_with_a_damaged_file_is_not_given_up(executor: LocalExecutor, runs: Path) -> None:
+    run_id = executor.submit(submission(script=FOREVER))
+    in_state(executor, run_id, RunState.RUNNING)
+    (runs / run_id / "begun.json").write_text("")
+    assert seen(executor, run_id).state is RunState.RUNNING
+
+
+def test_a_run_that_can_not_be_looked_at_now_is_left_out(
+    executor: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = on_disk(runs, "a-1"), on_disk(runs, "b-1", exit='{"code": 0, "at": 1}')
+    read_text = Path.read_text
+
+    def trip(path: Path, *args: str, **named: str) -> str:
+        if path.parent.name == bad:
+            raise OSError(24, "Too many open files")
+        return read_text(path, *args, **named)
+
+    monkeypatch.setattr(Path, "read_text", trip)
+    assert executor.observe([bad, good]).keys() == {good}
 
 
 @pytest.mark.parametrize(

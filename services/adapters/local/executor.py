@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -18,11 +19,13 @@ from typing import Final
 import psutil
 
 from services.adapters.local.endings import ended, moment
-from services.adapters.local.rundir import Begun, Order, Queue, RunDir, write_whole
+from services.adapters.local.rundir import Begun, Order, Queue, RunDir, UnreadableRun, write_whole
 from services.domain.errors import ExecutorUnavailable
 from services.domain.failure import Cause
 from services.domain.job import RunId
 from services.ports import Observation, RunState, Submission
+
+logger = logging.getLogger(__name__)
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 _SAME_START_S: Final = 5.0  # a process that began within this of the recorded moment is the one recorded
@@ -83,8 +86,13 @@ class LocalExecutor:
             return RunId(token) if RunDir.of(self._runs, token).exists else None
 
     def observe(self, run_ids: Collection[RunId]) -> Mapping[RunId, Observation]:
-        with self._translated("look at its runs"):
-            return {run_id: self._observe(run_id) for run_id in run_ids}
+        found = {}
+        for run_id in run_ids:
+            try:
+                found[run_id] = self._observe(run_id)
+            except OSError:
+                logger.warning("The run %s can't be looked at now", run_id, exc_info=True)
+        return found
 
     def cancel(self, run_id: RunId) -> None:
         run = RunDir.of(self._runs, run_id)
@@ -179,6 +187,15 @@ class LocalExecutor:
 
     def _observe(self, run_id: RunId) -> Observation:
         run = RunDir.of(self._runs, run_id)
+        try:
+            return self._read(run_id, run)
+        except UnreadableRun as exc:
+            logger.warning("The run %s is damaged", run_id, exc_info=True)
+            if run.is_supervised:
+                return Observation(run_id=run_id, state=RunState.RUNNING, detail=f"{exc}.")
+            return Observation(run_id=run_id, state=RunState.FAILED, cause=Cause.LOST, detail=f"{exc}.")
+
+    def _read(self, run_id: RunId, run: RunDir) -> Observation:
         if not run.exists:
             return Observation(run_id=run_id, state=RunState.UNKNOWN, detail="The run can't be found any more.")
         end = run.exit()

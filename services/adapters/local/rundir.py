@@ -22,11 +22,16 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+_T = TypeVar("_T")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class UnreadableRun(OSError):
+    """A file of a run is there but does not say what it should, as after a full disk or a power cut."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +114,19 @@ class RunDir:
         return (self.path / "order.json").exists()
 
     def order(self) -> Order:
-        return Order(**json.loads((self.path / "order.json").read_text(encoding="utf-8")))
+        """What to run.
+
+        Raises:
+            UnreadableRun: the file is damaged; so do ``begun`` and ``exit``.
+            FileNotFoundError: there is no such run.
+        """
+        return _parsed(self.path / "order.json", Order)
 
     def begun(self) -> Begun | None:
-        found = self._read("begun.json")
-        return None if found is None else Begun(**found)
+        return self._parsed_if_there("begun.json", Begun)
 
     def exit(self) -> Exit | None:
-        found = self._read("exit.json")
-        return None if found is None else Exit(**found)
+        return self._parsed_if_there("exit.json", Exit)
 
     def write_begun(self, begun: Begun) -> None:
         write_whole(self.path / "begun.json", asdict(begun))
@@ -160,13 +169,11 @@ class RunDir:
             os.close(descriptor)
         return False
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _parsed_if_there(self, name: str, kind: type[_T]) -> _T | None:
         try:
-            text = (self.path / name).read_text(encoding="utf-8")
+            return _parsed(self.path / name, kind)
         except FileNotFoundError:
             return None
-        found: dict[str, Any] = json.loads(text)
-        return found
 
 
 class Queue:
@@ -220,6 +227,17 @@ class Queue:
 
     def _tickets(self) -> list[str]:
         return sorted(path.name for path in self._folder.iterdir()) if self._folder.exists() else []
+
+
+def _parsed(path: Path, kind: type[_T]) -> _T:
+    """A dataclass from JSON; fields that a newer version of the app has added are left aside."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        found = json.loads(text)
+        known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # ours are all dataclasses
+        return kind(**{name: value for name, value in found.items() if name in known})
+    except (ValueError, TypeError, AttributeError) as exc:  # no JSON, fields missing, no object
+        raise UnreadableRun(f"{path.name} of the run {path.parent.name} can't be read: {exc}") from exc
 
 
 def write_whole(path: Path, content: dict[str, Any]) -> None:
