@@ -19,7 +19,7 @@ from services.domain.access import SYSTEM
 from services.domain.dataset import Dataset
 from services.domain.errors import StaleJob, TrackingUnavailable, Unavailable
 from services.domain.failure import Cause, Failure, RetryPolicy, classify
-from services.domain.job import Attempt, EventKind, Job, JobEvent, JobStatus, RunId
+from services.domain.job import STOPPING, Attempt, EventKind, Job, JobEvent, JobStatus, RunId
 from services.jobs import job_files
 from services.ports import (
     Clock,
@@ -115,6 +115,11 @@ class Lifecycle:
             return self._cancelled(job, seen)
         return self._failed(job, seen, report)
 
+    def hold_up(self, job: Job, problem: str) -> Job:
+        """Show on the job that it could not be moved; it is tried again at each look."""
+        step = f"Held up, and tried again: {problem}"
+        return job if job.step == step else self._jobs.save(job.held_up(step, self._clock.now()))
+
     def _with_mlflow_run(self, job: Job) -> Job:
         attempt = _attempt(job)
         if attempt.mlflow_run_id is not None:
@@ -156,11 +161,19 @@ class Lifecycle:
         try:
             return self._jobs.save(accepted, (self._event(accepted, EventKind.SUBMITTED),))
         except StaleJob:
-            now = self._jobs.get(job.job_id)
-            if now is None or not now.is_active or _attempt(now).token != _attempt(job).token:
-                logger.info("Nobody waits any more for run %s of job %s: cancelling it", run_id, job.job_id)
-                self._executor.cancel(run_id)
+            self._end_if_unwanted(job)
             raise
+
+    def _end_if_unwanted(self, job: Job) -> None:
+        """After a lost race: end the run that sending made, unless somebody goes on with this attempt."""
+        token = _attempt(job).token
+        now = self._jobs.get(job.job_id)
+        if now is not None and now.is_active and _attempt(now).token == token:
+            return
+        run_id = self._executor.find(token)
+        if run_id is not None:
+            logger.info("Nobody waits any more for run %s of job %s: cancelling it", run_id, job.job_id)
+            self._executor.cancel(run_id)
 
     def _not_sent(self, job: Job, problem: str) -> Job:
         now = self._clock.now()
@@ -168,7 +181,11 @@ class Lifecycle:
         if wait is not None:
             waiting = job.submission_failed(problem, now, now + wait)
             detail = f"Sending failed: {problem} Trying again in {wait.total_seconds():.0f} s."
-            return self._jobs.save(waiting, (self._event(waiting, EventKind.RETRY_SCHEDULED, detail),))
+            try:
+                return self._jobs.save(waiting, (self._event(waiting, EventKind.RETRY_SCHEDULED, detail),))
+            except StaleJob:
+                self._end_if_unwanted(job)  # an answer may have been lost, not the request
+                raise
         try:
             run_id = self._executor.find(_attempt(job).token)  # an answer may have been lost, not the request
         except Unavailable as exc:
@@ -181,7 +198,7 @@ class Lifecycle:
     def _alive(self, job: Job, seen: Observation, report: RunReport | None) -> Job:
         now = self._clock.now()
         progress = job.progress if report is None else report.progress
-        step = job.step
+        step = STOPPING
         if job.status is JobStatus.RUNNING:
             step = (progress.step or "Starting") if seen.state is RunState.RUNNING else seen.detail
         changed = job.observed(progress=progress, step=step, started_at=seen.started_at, now=now)

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from services.domain.errors import StaleJob, Unavailable
+from services.domain.errors import ExecutorUnavailable, StaleJob, Unavailable
 from services.domain.job import Job, JobId, JobStatus, MlflowRunId
 from services.lifecycle import Lifecycle
 from services.ports import Clock, Executor, JobStore, RunReport, RunTracker
@@ -118,6 +118,8 @@ class Reconciler:
             if job.attempt is not None and job.attempt.run_id is not None:
                 tick.move(job, self._lifecycle.end_run)
         self._observe(tick)
+        for job, problem in tuple(tick.defects):
+            tick.move(job, partial(self._lifecycle.hold_up, problem=problem))
         if tick.first_error is not None:
             raise tick.first_error
         return self._next_look(tick)
@@ -133,8 +135,10 @@ class Reconciler:
         observations = self._executor.observe(list(watched))
         reports = self._reports(tick, list(watched.values()))
         for run_id, job in watched.items():
-            seen = observations[run_id]
-            if reports is not None:
+            seen = observations.get(run_id)
+            if seen is None:
+                tick.first_error = tick.first_error or ExecutorUnavailable(f"The run {run_id} can't be looked at now.")
+            elif reports is not None:
                 mlflow_run_id = job.attempt.mlflow_run_id if job.attempt else None
                 report = None if mlflow_run_id is None else reports.get(mlflow_run_id)
                 tick.move(job, partial(self._lifecycle.refresh, seen=seen, report=report))
@@ -189,6 +193,7 @@ class _Tick:
         self._jobs = jobs
         self.was_raced = False
         self.first_error: Exception | None = None
+        self.defects: list[tuple[Job, str]] = []
 
     def having(self, *statuses: JobStatus) -> list[Job]:
         """Jobs that have one of these statuses by now."""
@@ -206,3 +211,4 @@ class _Tick:
         except Exception as exc:
             logger.exception("Job %s could not be refreshed", job.job_id)
             self.first_error = self.first_error or exc
+            self.defects.append((job, f"{type(exc).__name__}: {exc}"))

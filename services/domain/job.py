@@ -54,6 +54,7 @@ _SUBMITTING: Final = frozenset({_S.SUBMITTING})
 _RUNNING: Final = frozenset({_S.RUNNING})
 _CANCELLING: Final = frozenset({_S.CANCELLING})
 _WITH_A_RUN: Final = _RUNNING | _CANCELLING
+STOPPING: Final = "Stopping the run"
 _SENDING: Final = "Sending to the queue"
 
 
@@ -305,12 +306,17 @@ class Job:
             updated_at=now,
         )
 
+    def held_up(self, step: str, now: datetime) -> Job:
+        """Active, and could not be moved: say so until it can. When it was last looked at stays."""
+        self._require(ACTIVE, "be held up")
+        return replace(self, step=step, updated_at=now)
+
     def request_cancel(self, now: datetime) -> Job:
         """PENDING -> CANCELLED at once; SUBMITTING, RUNNING -> CANCELLING."""
         self._require(CANCELLABLE, "be cancelled")
         if self.status is JobStatus.PENDING:
             return self._to(JobStatus.CANCELLED, "be cancelled", now, step="")
-        return self._to(JobStatus.CANCELLING, "be cancelled", now, step="Stopping the run", next_attempt_at=None)
+        return self._to(JobStatus.CANCELLING, "be cancelled", now, step=STOPPING, next_attempt_at=None)
 
     def cancelled(self, now: datetime, message: str = "", ended_at: datetime | None = None) -> Job:
         """CANCELLING -> CANCELLED: no run is alive."""

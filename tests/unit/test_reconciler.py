@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -17,7 +17,7 @@ from services.adapters.sqlite.jobs import SqliteJobStore
 from services.domain.errors import ExecutorUnavailable, StaleJob, TrackingUnavailable
 from services.domain.failure import Cause
 from services.domain.job import EventKind, Job, JobStatus, MlflowRunId, Outcome, RunId
-from services.ports import RunState
+from services.ports import Observation, RunReport, RunState, Submission
 from services.reconciler import Reconciler
 from tests.support.fakes import START
 from tests.support.world import ANN, World, make_dataset
@@ -283,6 +283,21 @@ def test_a_run_made_for_a_job_that_another_process_has_already_cancelled_is_ende
     assert [run.state for run in world.executor.runs.values()] == [RunState.CANCELLED]
 
 
+def test_a_run_whose_answer_was_lost_is_ended_when_its_job_was_cancelled_meanwhile(world: World) -> None:
+    job = world.started()
+    world.executor.loses_answers = 1
+
+    def cancelled_elsewhere(_: Submission) -> None:
+        world.executor.on_submit = lambda _: None
+        world.service.cancel(ANN, job.job_id)
+        world.another_process().reconciler.tick()
+
+    world.executor.on_submit = cancelled_elsewhere
+    world.reconciler.tick()
+    assert world.now(job).status is S.CANCELLED
+    assert [run.state for run in world.executor.runs.values()] == [RunState.CANCELLED]
+
+
 def test_an_mlflow_run_made_for_a_job_cancelled_meanwhile_is_removed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -459,6 +474,63 @@ def test_one_jobs_defect_does_not_stop_the_others(
     assert world.now(good).step == "Starting"
     assert "a defect" in caplog.text
     assert world.now(bad).status is S.RUNNING
+
+
+def test_a_defect_is_shown_on_its_job_until_it_passes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = world.running(), world.running()
+    world.executor.set(run_of(bad), RunState.RUNNING, started_at=START)
+    world.executor.set(run_of(good), RunState.SUCCEEDED)
+    refresh = world.lifecycle.refresh
+
+    def trip(job: Job, seen: Observation, report: RunReport | None) -> Job:
+        if job.job_id == bad.job_id:
+            raise ZeroDivisionError("a defect")
+        return refresh(job, seen, report)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.lifecycle, "refresh", trip)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                world.reconciler.tick()
+    assert world.now(good).status is S.COMPLETED
+    held_up = world.now(bad)
+    assert (held_up.status, held_up.observed_at) == (S.RUNNING, bad.observed_at)
+    assert "ZeroDivisionError: a defect" in held_up.step
+    assert held_up.version == bad.version + 1, "said once"
+    world.reconciler.tick()
+    assert world.now(bad).step == "Starting"
+
+
+def test_a_defect_in_sending_is_shown_on_its_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = world.started(), world.started()
+
+    def trip(sent: Submission) -> None:
+        if sent.job_id == bad.job_id:
+            raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(world.executor, "on_submit", trip)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            world.reconciler.tick()
+    assert world.now(good).status is S.RUNNING
+    assert "ZeroDivisionError" in world.now(bad).step
+
+
+def test_a_run_that_can_not_be_looked_at_keeps_its_last_known_state(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = world.running(), world.running()
+    world.executor.set(run_of(good), RunState.SUCCEEDED)
+    observe = world.executor.observe
+
+    def leaves_out(run_ids: Collection[RunId]) -> dict[RunId, Observation]:
+        return {run_id: seen for run_id, seen in observe(run_ids).items() if run_id != run_of(bad)}
+
+    monkeypatch.setattr(world.executor, "observe", leaves_out)
+    with pytest.raises(ExecutorUnavailable, match=f"{run_of(bad)} can't be looked at"):
+        world.reconciler.tick()
+    assert world.now(good).status is S.COMPLETED
+    assert world.now(bad) == bad
 
 
 # Two app processes

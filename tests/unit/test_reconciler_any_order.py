@@ -142,6 +142,8 @@ class AnyOrder(RuleBasedStateMachine):
         executor = self.world.executor
         executor.refuses = executor.loses_answers = 0
         executor.obeys, self.world.tracker.is_down = True, False
+        for run_id in set(executor.cancelled):  # who was asked to end does so at last, though nobody asks again
+            executor.cancel(run_id)
         for _ in range(6):
             self.tick(0, 300)
             for run_id, run in executor.runs.items():
