@@ -24,6 +24,7 @@ from training.panel import user_names
 from training.spec import ForecastSpec, ModelName
 
 EXCEL_ROWS: Final = 1_048_575  # of one sheet, without its header
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet take a cell for something to compute
 _KEYS: Final = [artifacts.ID, artifacts.MODEL]
 
 
@@ -271,6 +272,9 @@ def error_by_step(backtest: pd.DataFrame) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, file_format: ExportFormat) -> bytes:
     """A table as a file's bytes; text that looks like a formula stays text in Excel.
 
+    In CSV, where nothing else says so, text and column names that start with one of ``= + - @``, a tab or a
+    carriage return get an apostrophe in front; numbers never do. The other formats hold the text as it is.
+
     Raises:
         InvalidInput: more rows than an Excel sheet holds.
     """
@@ -278,7 +282,8 @@ def write_table(table: pd.DataFrame, file_format: ExportFormat) -> bytes:
     match file_format:
         case ExportFormat.CSV:
             # Excel opens a CSV as UTF-8 only when it starts with a byte order mark.
-            return table.to_csv(index=False).encode("utf-8-sig")
+            # A carriage return is only quoted, and so kept from starting a row, where rows end with one.
+            return _without_formulas(table).to_csv(index=False, lineterminator="\r\n").encode("utf-8-sig")
         case ExportFormat.PARQUET:
             table.to_parquet(target, index=False)
         case ExportFormat.EXCEL:
@@ -291,3 +296,13 @@ def write_table(table: pd.DataFrame, file_format: ExportFormat) -> bytes:
             with pd.ExcelWriter(target, engine="xlsxwriter", engine_kwargs={"options": options}) as writer:
                 table.to_excel(writer, sheet_name="forecast", index=False)
     return target.getvalue()
+
+
+def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    columns = {}
+    for name, column in table.items():
+        if not pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_datetime64_any_dtype(column):
+            text = column.astype(object)
+            column = text.where(~text.str.startswith(_FORMULA, na=False), "'" + text.astype(str))
+        columns[f"'{name}" if str(name).startswith(_FORMULA) else name] = column
+    return pd.DataFrame(columns)

@@ -18,7 +18,9 @@ from services.domain.job import Attempt, DatasetId, Job, JobId, JobStatus, Mlflo
 from services.results import ExportFormat, JobResults, ResultService, ResultsMissing, error_by_step, write_table
 from tests.support.results import FolderResults, spec, write_run
 from training import artifacts
+from training.panel import build_panel
 from training.spec import ColumnRoles
+from training.tables import read_table, sniff
 
 ANA, BOB = User(name="ana"), User(name="bob")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -120,6 +122,22 @@ def test_an_export_of_all_models_has_each_of_them(results: JobResults) -> None:
     assert set(results.export(all_models=True)["model"]) == set(spec().models)
 
 
+def test_account_codes_come_back_as_they_were_uploaded(tmp_path: Path) -> None:
+    accounts = ["4.1", "4.10", "007", "1E3", "10E2", "Food / Drink", "/"]
+    file = tmp_path / "accounts.csv"
+    file.write_text(
+        "day,unit,account,cost\n" + "".join(f"2024-01-01,0{n},{a},1.50\n" for n in (1, 2) for a in accounts)
+    )
+    roles = ColumnRoles(time="day", target="cost", series=("account", "unit"))
+    panel = build_panel(read_table(file, sniff(file, file.name), keys=roles.series), roles)
+    write_run(tmp_path / "run1", spec(roles=roles), panel["unique_id"].unique().tolist())
+    job = finished_job(spec_json=spec(roles=roles).to_json())
+    results = ResultService(OneJob(job), FolderResults(tmp_path)).open(ANA, JobId("j1"))
+    download = pd.read_csv(BytesIO(results.export_file(ExportFormat.CSV)), dtype=str)
+    keys = set(zip(download["account"], download["unit"], strict=True))
+    assert keys == {(account, unit) for account in accounts for unit in ("01", "02")}
+
+
 def test_a_users_column_called_like_ours_is_kept_apart(tmp_path: Path) -> None:
     roles = ColumnRoles(time="forecast", target="y", series=("model",))
     write_run(tmp_path / "run1", spec(roles=roles), ["A", "B"])
@@ -151,7 +169,7 @@ def test_error_by_step_averages_over_the_cutoffs() -> None:
 @pytest.mark.parametrize("file_format", list(ExportFormat))
 def test_a_file_holds_the_table(file_format: ExportFormat) -> None:
     table = pd.DataFrame(
-        {"Größe 💶": ["=1+1", "a,b"], "ds": pd.to_datetime(["2026-01-01", "2026-02-01"]), "v": [1.5, -2]}
+        {"Größe 💶": ["1+1", "a,b"], "ds": pd.to_datetime(["2026-01-01", "2026-02-01"]), "v": [1.5, -2]}
     )
     data = BytesIO(write_table(table, file_format))
     read = {
@@ -166,6 +184,19 @@ def test_text_that_looks_like_a_formula_stays_text_in_excel() -> None:
     data = write_table(pd.DataFrame({"name": ["=HYPERLINK(1)"]}), ExportFormat.EXCEL)
     cell = openpyxl.load_workbook(BytesIO(data)).active["A2"]
     assert (cell.value, cell.data_type) == ("=HYPERLINK(1)", "s")
+
+
+def test_text_that_looks_like_a_formula_stays_text_in_csv() -> None:
+    cells = ['=HYPERLINK("x")', "+1", "-2", "@SUM(A1)", "\tx", "\rx", "a\r=1", "", None]
+    table = pd.DataFrame({"name": cells, "=1+1": -1.5, "-n": -2, "day": pd.Timestamp("2026-01-01")})
+    table["kind"] = pd.Categorical(["-a", "b", None] * 3)
+    read = pd.read_csv(
+        BytesIO(write_table(table, ExportFormat.CSV)), dtype=str, keep_default_na=False, encoding="utf-8-sig"
+    )
+    assert list(read.columns) == ["name", "'=1+1", "'-n", "day", "kind"]
+    assert read["name"].tolist() == [*(f"'{cell}" for cell in cells[:6]), "a\r=1", "", ""]
+    assert read["kind"].tolist() == ["'-a", "b", ""] * 3
+    assert read.iloc[0, 1:4].tolist() == ["-1.5", "-2", "2026-01-01"]
 
 
 def test_a_table_beyond_an_excel_sheet_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
