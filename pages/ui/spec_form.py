@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, TypeVar
 
 import streamlit as st
 from holidays.registry import COUNTRIES
@@ -34,6 +35,8 @@ from training.spec import (
     Selection,
 )
 
+T = TypeVar("T")
+
 _COUNTRIES: Final = {entry[1]: name.replace("_", " ").title() for name, entry in COUNTRIES.items()}
 _COUNTRY_CODES: Final = sorted((code for code in _COUNTRIES if len(code) == 2), key=lambda code: _COUNTRIES[code])
 _LEVELS: Final = (50, 80, 90, 95, 99)
@@ -42,6 +45,12 @@ MODEL_HELP: Final = {
     ModelName.XGBOOST: "boosted trees, one model over all series; quick, and good with many series",
     ModelName.PROPHET: "trend, seasons and holidays of each series by itself; slow on many series",
 }
+
+
+def _and_chosen(offered: Iterable[T], key: str) -> list[T]:
+    """What is offered, and what a saved configuration chose beyond it: a widget can only hold what it offers."""
+    chosen = st.session_state.get(key)
+    return list(dict.fromkeys((*offered, *(chosen if isinstance(chosen, list) else [chosen] if chosen else []))))
 
 
 def basics(frequency: Frequency, roles: ColumnRoles) -> None:
@@ -68,8 +77,8 @@ def basics(frequency: Frequency, roles: ColumnRoles) -> None:
     )  # fmt: skip
     _covariates(roles)
     st.selectbox(
-        "Public holidays", _COUNTRY_CODES, index=None, key="holidays_country", placeholder="None",
-        format_func=lambda code: f"{_COUNTRIES[code]} ({code})",
+        "Public holidays", _and_chosen(_COUNTRY_CODES, "holidays_country"), index=None, key="holidays_country",
+        placeholder="None", format_func=lambda code: f"{_COUNTRIES[code]} ({code})" if code in _COUNTRIES else code,
         help="Public holidays of a country become something the models can learn from. For daily or hourly data.",
     )  # fmt: skip
 
@@ -100,7 +109,7 @@ def advanced(frequency: Frequency) -> None:
             help="How many times the past is forecast as if it were the future. More is surer and slower.",
         )  # fmt: skip
         st.number_input(
-            f"Step between windows ({noun}s)", min_value=1, max_value=MAX_HORIZON, value=None, key="step_size",
+            f"Step between windows ({noun}s)", min_value=1, value=None, key="step_size",
             placeholder="the horizon", help="Distance between two cutoffs. Empty: the horizon, so none overlap.",
         )  # fmt: skip
         st.selectbox(
@@ -113,7 +122,7 @@ def advanced(frequency: Frequency) -> None:
             help="Per series suits series that behave differently; one model for all is steadier on short histories.",
         )  # fmt: skip
     st.pills(
-        "Interval levels (%)", list(_LEVELS), selection_mode="multi", key="levels",
+        "Interval levels (%)", sorted(_and_chosen(_LEVELS, "levels")), selection_mode="multi", key="levels",
         help="An 80 % interval is meant to hold the outcome four times out of five. Coverage is measured and shown.",
     )  # fmt: skip
     st.markdown("**Data**")
@@ -145,7 +154,6 @@ def advanced(frequency: Frequency) -> None:
             "Seed", min_value=0, max_value=2**31 - 1, key="seed", help="The same seed gives the same numbers again."
         )
         st.number_input(
-            "Time limit (minutes)", min_value=1, max_value=24 * 60, value=None, key="time_limit_min",
-            placeholder="none",
-            help="The run stops there and says so. Empty: only the installation's own limit holds.",
+            "Time limit (seconds)", min_value=10, step=60, value=None, key="time_limit_s", placeholder="none",
+            help="The run stops there and says so; 3600 is an hour. Empty: only the installation's own limit holds.",
         )  # fmt: skip

@@ -24,6 +24,7 @@ _FIELDS: Final = {
     "aggregation": "aggregation",
     "non_negative": "non_negative",
     "seed": "seed",
+    "time_limit_s": "time_limit_s",
 }
 
 
@@ -50,7 +51,6 @@ def put(state: State, spec: ForecastSpec, roles: ColumnRoles) -> None:
         state[key] = getattr(spec, field)
     state["models"] = list(spec.models)
     state["levels"] = list(spec.levels)
-    state["time_limit_min"] = round(spec.time_limit_s / 60) if spec.time_limit_s else None
     kinds = {covariate.name: covariate.kind for covariate in spec.roles.covariates}
     for position, covariate in enumerate(roles.covariates):
         state[covariate_key(position)] = kinds.get(covariate.name, LEFT_OUT)
@@ -64,13 +64,11 @@ def get(state: State, dataset_id: DatasetId, roles: ColumnRoles) -> ForecastSpec
     """
     kinds = ((c.name, state.get(covariate_key(i))) for i, c in enumerate(roles.covariates))
     covariates = tuple(Covariate(name=name, kind=CovariateKind(kind)) for name, kind in kinds if kind != LEFT_OUT)
-    minutes = state.get("time_limit_min")
     return ForecastSpec(
         dataset_id=dataset_id,
         roles=roles.model_copy(update={"covariates": covariates}),
         models=tuple(state.get("models") or ()),
         levels=tuple(state.get("levels") or ()),
-        time_limit_s=60 * minutes if minutes else None,
         **{field: state.get(key) for key, field in _FIELDS.items()},
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from streamlit.testing.v1 import AppTest
 
@@ -15,7 +17,22 @@ from services.domain.job import DatasetId, Job, JobStatus
 from services.ports import JobFilter
 from tests.support.results import ROLES
 from tests.support.screens import Stage, texts
-from training.spec import Covariate, CovariateKind, DuplicatePolicy, ForecastSpec, ModelName, Preset
+from training.frequency import OFFERED
+from training.spec import (
+    MAX_HORIZON,
+    MAX_WINDOWS,
+    Aggregation,
+    Covariate,
+    CovariateKind,
+    DuplicatePolicy,
+    ForecastSpec,
+    GapPolicy,
+    IncompletePolicy,
+    Metric,
+    ModelName,
+    Preset,
+    Selection,
+)
 
 PRICE = ROLES.model_copy(
     update={
@@ -132,7 +149,7 @@ def test_every_advanced_choice_reaches_the_job(stage: Stage) -> None:
     app.selectbox(key="aggregation").select("last")
     app.toggle(key="non_negative").set_value(True)
     app.number_input(key="seed").set_value(7)
-    app.number_input(key="time_limit_min").set_value(5)
+    app.number_input(key="time_limit_s").set_value(300)
     app.selectbox(key="holidays_country").select("AT")
     create(app.run())
     got = created(stage).model_dump(mode="json", exclude={"roles", "dataset_id", "version", "freq", "horizon"})
@@ -249,19 +266,71 @@ def test_a_configuration_can_be_downloaded(stage: Stage) -> None:
     assert ForecastSpec.from_json(app.session_state["_configure"]["saved"]).horizon == 12
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"step_size": 2, "time_limit_s": 120, "holidays_country": "DE", "levels": ()},
-        {"roles": ROLES.model_copy(update={"covariates": PRICE.covariates[1:]}), "models": ("Prophet", "XGBoost")},
-    ],
+KINDS = st.sampled_from([None, *CovariateKind])
+SPECS = st.builds(
+    ForecastSpec,
+    dataset_id=st.just("d1"),
+    roles=st.tuples(*[KINDS] * len(PRICE.covariates)).map(
+        lambda kinds: PRICE.model_copy(
+            update={
+                "covariates": tuple(
+                    covariate.model_copy(update={"kind": kind})
+                    for covariate, kind in zip(PRICE.covariates, kinds, strict=True)
+                    if kind
+                )
+            }
+        )
+    ),
+    freq=st.sampled_from([*OFFERED, "4h", "W-WED"]),
+    horizon=st.integers(1, MAX_HORIZON),
+    models=st.lists(st.sampled_from(ModelName)).map(tuple),
+    preset=st.sampled_from(Preset),
+    n_windows=st.integers(1, MAX_WINDOWS),
+    step_size=st.none() | st.integers(1),
+    metric=st.sampled_from(Metric),
+    selection=st.sampled_from(Selection),
+    levels=st.lists(st.integers(50, 99)).map(tuple),
+    holidays_country=st.none() | st.from_regex("[A-Z]{2}", fullmatch=True),
+    gaps=st.sampled_from(GapPolicy),
+    duplicates=st.sampled_from(DuplicatePolicy),
+    incomplete_last=st.sampled_from(IncompletePolicy),
+    aggregation=st.sampled_from(Aggregation),
+    non_negative=st.booleans(),
+    seed=st.integers(0, 2**31 - 1),
+    time_limit_s=st.none() | st.integers(10),
 )
-def test_a_configuration_put_into_the_form_is_read_back_the_same(changes: dict[str, object]) -> None:
-    spec = ForecastSpec.model_validate({"dataset_id": "d1", "roles": PRICE, "freq": "W-MON", "horizon": 13} | changes)
+
+
+@given(SPECS)
+def test_a_configuration_put_into_the_form_is_read_back_the_same(spec: ForecastSpec) -> None:
     state: dict[str, object] = {}
     spec_state.put(state, spec, PRICE)
     assert spec_state.get(state, DatasetId("d1"), PRICE) == spec
+
+
+def test_the_round_trip_is_tested_for_every_field() -> None:
+    spec = ForecastSpec(roles=ROLES, freq="MS", horizon=5)
+    state: dict[str, object] = {}
+    spec_state.put(state, spec, ROLES)
+    assert {*state} == {*ForecastSpec.model_fields} - {"version", "dataset_id", "roles", "freq"} | {"frequency"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"time_limit_s": 20}, {"time_limit_s": 100}, {"time_limit_s": 90_000}, {"levels": (70, 85)}, {"levels": ()},
+        {"step_size": 2000, "n_windows": 1}, {"holidays_country": "UK"}, {"freq": "QS-FEB"}, {"seed": 0},
+    ],
+)  # fmt: skip
+def test_a_downloaded_configuration_comes_back_unchanged(stage: Stage, changes: dict[str, object]) -> None:
+    stage.dataset()
+    fields = {"dataset_id": "d1", "roles": ROLES, "freq": "MS", "horizon": 5} | changes
+    wanted = ForecastSpec.model_validate(fields)
+    app = stage.open("configure", dataset="d1")
+    app.file_uploader(key="spec_upload").upload("forecast-spec.json", wanted.to_json().encode()).run()
+    assert not app.exception
+    app.text_input(key="job_name").set_value("again").run()  # a second look at the form changes nothing either
+    assert ForecastSpec.from_json(app.session_state["_configure"]["saved"]) == wanted
 
 
 def test_a_value_that_no_widget_gives_is_refused() -> None:
