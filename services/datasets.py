@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from services.dataset_check import Checked, TablePreview, check_table, few_series, panel_of, unreadable
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
-from services.domain.errors import InvalidInput, NotFound
+from services.domain.errors import InvalidInput, NotFound, StaleDataset
 from services.domain.job import DatasetId
 from services.ports import Clock, DatasetStore, FileStore
 from services.role_guess import RoleGuess, guess_roles
@@ -40,6 +40,7 @@ _PREVIEW_ROWS: Final = 200
 _GUESS_ROWS: Final = 100_000
 _MAX_NAME: Final = 120
 _MB: Final = 1_000_000
+_RACES: Final = 10  # lost races in a row before the user is told
 
 
 class _Limited:
@@ -278,35 +279,29 @@ class DatasetService:
         Raises:
             InvalidInput: options or roles of a kept dataset, which do not change any more.
         """
-        dataset = self.get(user, dataset_id)
-        if dataset.status is DatasetStatus.READY and (options or roles):
-            raise InvalidInput(
-                f"The columns of {dataset.name!r} are confirmed, and jobs may rely on them.",
-                remedy="Choose “Change columns” to work on a copy.",
+
+        def change(dataset: Dataset) -> Dataset:
+            if dataset.status is DatasetStatus.READY and (options or roles):
+                raise _confirmed(dataset)
+            return replace(
+                dataset,
+                options_json=options.model_dump_json() if options else dataset.options_json,
+                roles_json=roles.model_dump_json() if roles else dataset.roles_json,
+                draft_spec_json=dataset.draft_spec_json if spec_json is None else spec_json,
             )
-        changed = replace(
-            dataset,
-            options_json=options.model_dump_json() if options else dataset.options_json,
-            roles_json=roles.model_dump_json() if roles else dataset.roles_json,
-            draft_spec_json=dataset.draft_spec_json if spec_json is None else spec_json,
-        )
-        if changed == dataset:
-            return dataset
-        changed = replace(changed, updated_at=self._clock.now())
-        self._records.put(changed)
-        return changed
+
+        return self._change(user, dataset_id, change)
 
     def keep(self, user: User, dataset_id: DatasetId, options: ReadOptions, roles: ColumnRoles) -> Dataset:
         """Write the panel and make the draft READY; keeping it again the same way changes nothing.
 
         Raises:
-            InvalidInput: it can't be read so, or a finding blocks it; the draft stays as it was.
+            InvalidInput: it can't be read so, a finding blocks it, or it is already kept otherwise; nothing changes.
+            NotFound: it is not there, not the user's, or has been deleted meanwhile.
         """
         dataset = self.get(user, dataset_id)
         if dataset.status is DatasetStatus.READY:
-            if (self.options(dataset), self.roles(dataset)) == (options, roles):
-                return dataset
-            return self.save_draft(user, dataset_id, options=options, roles=roles)  # refuses
+            return self._as_kept(dataset, options, roles)
         try:
             panel = panel_of(read_table(self._raw(dataset), options), options, roles)
         except DataError as exc:
@@ -314,23 +309,59 @@ class DatasetService:
         profile = profile_panel(panel, roles, as_of=dataset.taken_on)
         if blocking := profile.of(Severity.BLOCKING):
             raise InvalidInput(blocking[0].message, remedy=blocking[0].remedy, field=blocking[0].column)
+
+        def finish(draft: Dataset) -> Dataset:
+            if draft.status is DatasetStatus.READY:  # another tab was quicker
+                return self._as_kept(draft, options, roles)
+            return replace(
+                draft,
+                status=DatasetStatus.READY,
+                options_json=options.model_dump_json(),
+                roles_json=roles.model_dump_json(),
+                profile_json=profile.model_dump_json(),
+                row_count=profile.n_rows,
+                series_count=profile.n_series,
+                panel_folder=mine.panel_folder,
+            )
+
+        mine = replace(dataset, panel_folder=self._new_id())
+        kept = None
+        try:
+            self._write_panel(mine, panel)
+            kept = self._change(user, dataset_id, finish)
+        except NotFound:
+            self._files.delete_all(_folder(mine))
+            raise
+        finally:
+            if kept is None or kept.panel_folder != mine.panel_folder:
+                self._files.delete_all(_parent(mine.panel_key))
+        logger.info("Dataset %s kept: %d rows, %d series", dataset_id, profile.n_rows, profile.n_series)
+        return kept
+
+    def _as_kept(self, dataset: Dataset, options: ReadOptions, roles: ColumnRoles) -> Dataset:
+        """A READY dataset, when it is kept just so."""
+        if (self.options(dataset), self.roles(dataset)) != (options, roles):
+            raise _confirmed(dataset)
+        return dataset
+
+    def _write_panel(self, dataset: Dataset, panel: pd.DataFrame) -> None:
         with tempfile.TemporaryFile() as file:
             panel.to_parquet(file, index=False, row_group_size=ROWS_PER_GROUP, compression="zstd")
             file.seek(0)
             self._files.write(dataset.panel_key, cast(BinaryIO, file))
-        ready = replace(
-            dataset,
-            status=DatasetStatus.READY,
-            updated_at=self._clock.now(),
-            options_json=options.model_dump_json(),
-            roles_json=roles.model_dump_json(),
-            profile_json=profile.model_dump_json(),
-            row_count=profile.n_rows,
-            series_count=profile.n_series,
-        )
-        self._records.put(ready)
-        logger.info("Dataset %s kept: %d rows, %d series", dataset_id, profile.n_rows, profile.n_series)
-        return ready
+
+    def _change(self, user: User, dataset_id: DatasetId, change: Callable[[Dataset], Dataset]) -> Dataset:
+        """Apply a change over the newest version; a lost race is run again while the change stays legal."""
+        for _ in range(_RACES):
+            dataset = self.get(user, dataset_id)
+            changed = change(dataset)
+            if changed == dataset:
+                return dataset
+            try:
+                return self._records.save(replace(changed, updated_at=self._clock.now()))
+            except StaleDataset:
+                continue
+        raise StaleDataset(dataset_id=dataset_id, version=dataset.version)
 
     def revise(self, user: User, dataset_id: DatasetId) -> Dataset:
         """A new draft of the same file, with the same options and roles, to be changed and kept for itself."""
@@ -348,6 +379,8 @@ class DatasetService:
             draft_spec_json="",
             row_count=0,
             series_count=0,
+            panel_folder="",
+            version=0,
         )
         with self._raw(dataset).open("rb") as stream:
             self._files.write(draft.raw_key, stream)
@@ -390,8 +423,19 @@ def _dated(column: pd.Series, options: ReadOptions) -> ReadOptions:
     return options.model_copy(update={"date_format": guess.date_format, "day_first": guess.day_first})
 
 
+def _confirmed(dataset: Dataset) -> InvalidInput:
+    return InvalidInput(
+        f"The columns of {dataset.name!r} are confirmed, and jobs may rely on them.",
+        remedy="Choose “Change columns” to work on a copy.",
+    )
+
+
 def _folder(dataset: Dataset) -> str:
-    return dataset.raw_key.rpartition("/")[0]
+    return _parent(dataset.raw_key)
+
+
+def _parent(key: str) -> str:
+    return key.rpartition("/")[0]
 
 
 def _clean(filename: str) -> str:

@@ -111,7 +111,15 @@ class DatasetStore(Protocol):
     """Records of uploaded datasets, drafts included. Safe under threads and several processes."""
 
     def put(self, dataset: Dataset) -> None:
-        """Insert, or replace the record with the same id."""
+        """Insert a new record. One with the same id is replaced unasked: changes go through ``save``."""
+        ...
+
+    def save(self, dataset: Dataset) -> Dataset:
+        """Write a changed record over the version it was read at; returns it with its new version.
+
+        Raises:
+            StaleDataset: the record has another version, or is gone; nothing was written.
+        """
         ...
 
     def get(self, dataset_id: DatasetId) -> Dataset | None:

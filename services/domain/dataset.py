@@ -31,6 +31,9 @@ class Dataset:
         profile_json: of the kept panel (``training.quality.Profile``); empty while a draft.
         draft_spec_json: the configuration being worked on; empty before.
         row_count, series_count: of the kept panel.
+        panel_folder: of the kept panel within the dataset's folder; a fresh one for each try to keep it, so that who
+            loses a race has not touched the winner's.
+        version: counts the writes; the store changes a record only at the version that was read.
     """
 
     dataset_id: DatasetId
@@ -49,6 +52,8 @@ class Dataset:
     row_count: int = 0
     series_count: int = 0
     uploaded_at: datetime | None = None
+    panel_folder: str = ""
+    version: int = 0
 
     @property
     def taken_on(self) -> date:
@@ -66,4 +71,4 @@ class Dataset:
     @property
     def panel_key(self) -> str:
         """File-store key of the cleaned panel."""
-        return f"datasets/{self.dataset_id}/panel.parquet"
+        return "/".join(filter(None, ("datasets", self.dataset_id, self.panel_folder, "panel.parquet")))

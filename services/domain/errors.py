@@ -7,6 +7,7 @@ ForecastAppError           everything we raise on purpose; the text is for the u
 ├── LimitReached           too many active jobs
 ├── IllegalTransition      the job is not in a state that allows this
 ├── StaleJob               somebody else changed the job first: read it again
+├── StaleDataset           the same of a dataset
 └── Unavailable            something we depend on does not answer
     ├── StoreUnavailable
     ├── ExecutorUnavailable
@@ -78,6 +79,15 @@ class StaleJob(ForecastAppError):
         self.job_id = job_id
         self.version = version
         super().__init__("This job has just been changed elsewhere. Look at it again, then repeat what you did.")
+
+
+class StaleDataset(ForecastAppError):
+    """The record's version is not the one that was read."""
+
+    def __init__(self, *, dataset_id: str, version: int) -> None:
+        self.dataset_id = dataset_id
+        self.version = version
+        super().__init__("This dataset has just been changed elsewhere. Look at it again, then repeat what you did.")
 
 
 class Unavailable(ForecastAppError):

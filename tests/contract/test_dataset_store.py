@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from services.adapters.memory.stores import MemoryDatasetStore
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.datasets import SqliteDatasetStore
 from services.domain.dataset import Dataset, DatasetStatus
+from services.domain.errors import StaleDataset
 from services.domain.job import DatasetId
 from services.ports import DatasetStore
 from tests.support.fakes import START
@@ -46,7 +48,7 @@ def dataset(dataset_id: str = "d1", **changes: object) -> Dataset:
 def test_a_record_comes_back_as_it_went_in(store: DatasetStore) -> None:
     kept = dataset(
         status=DatasetStatus.READY, options_json="{}", roles_json="r", profile_json="p", draft_spec_json="s",
-        row_count=7, series_count=2, uploaded_at=START - timedelta(days=40),
+        row_count=7, series_count=2, panel_folder="p1", version=3, uploaded_at=START - timedelta(days=40),
     )  # fmt: skip
     store.put(kept)
     assert store.get(kept.dataset_id) == kept
@@ -57,6 +59,44 @@ def test_putting_again_replaces(store: DatasetStore) -> None:
     store.put(dataset())
     store.put(dataset(status=DatasetStatus.READY, row_count=5))
     assert store.list("ann") == (dataset(status=DatasetStatus.READY, row_count=5),)
+
+
+def test_a_change_is_written_over_the_version_it_was_read_at(store: DatasetStore) -> None:
+    store.put(dataset())
+    saved = store.save(dataset(row_count=5))
+    assert saved == dataset(row_count=5, version=1)
+    assert store.get(saved.dataset_id) == saved
+    assert store.save(replace(saved, row_count=6)).version == 2
+
+
+def test_a_change_of_what_somebody_else_changed_is_refused(store: DatasetStore) -> None:
+    store.put(dataset())
+    winner = store.save(dataset(row_count=5))
+    with pytest.raises(StaleDataset):
+        store.save(dataset(row_count=6))
+    assert store.get(winner.dataset_id) == winner
+
+
+def test_a_change_does_not_bring_a_deleted_record_back(store: DatasetStore) -> None:
+    store.put(dataset())
+    store.delete(DatasetId("d1"))
+    with pytest.raises(StaleDataset):
+        store.save(dataset(row_count=5))
+    assert store.get(DatasetId("d1")) is None
+
+
+def test_of_many_changes_at_once_one_is_written(store: DatasetStore) -> None:
+    store.put(dataset())
+
+    def change(row_count: int) -> bool:
+        try:
+            store.save(dataset(row_count=row_count))
+        except StaleDataset:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(change, range(1, 17))) == 1
 
 
 def test_an_owner_lists_their_own_newest_first(store: DatasetStore) -> None:

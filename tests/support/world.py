@@ -68,7 +68,8 @@ class World:
     def __post_init__(self) -> None:
         ids = count(1)
         dataset = make_dataset()
-        self.datasets.put(dataset)
+        if self.datasets.get(dataset.dataset_id) is None:
+            self.datasets.put(dataset)
         self.files.write(dataset.panel_key, io.BytesIO(b"panel"))
         self.service = JobService(
             jobs=self.jobs,

@@ -157,6 +157,65 @@ def test_a_kept_dataset_does_not_change_but_can_be_revised(desk: Desk) -> None:
     assert desk.service.get(ANN, kept.dataset_id) == kept
 
 
+def meanwhile(desk: Desk, monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+    """Let something else happen just before the next change is written."""
+    save = desk.records.save
+
+    def first(dataset: Dataset) -> Dataset:
+        monkeypatch.setattr(desk.records, "save", save)
+        action()
+        return save(dataset)
+
+    monkeypatch.setattr(desk.records, "save", first)
+
+
+def panels(desk: Desk) -> set[str]:
+    return {key for key in desk.files.all_keys() if key.endswith("panel.parquet")}
+
+
+def test_of_two_tabs_that_keep_a_draft_the_first_wins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = desk.receive()
+    meanwhile(desk, monkeypatch, lambda: desk.keep(draft))
+    with pytest.raises(InvalidInput, match="confirmed"):
+        desk.keep(draft, ROLES.model_copy(update={"target": "price"}))
+    winner = desk.service.get(ANN, draft.dataset_id)
+    assert desk.service.roles(winner) == ROLES
+    assert panels(desk) == {winner.panel_key}
+    assert desk.service.panel(ANN, draft.dataset_id)["y"].max() == 35
+
+
+def test_two_tabs_that_keep_a_draft_alike_keep_it_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = desk.receive()
+    meanwhile(desk, monkeypatch, lambda: desk.keep(draft))
+    kept = desk.keep(draft)
+    assert kept == desk.service.get(ANN, draft.dataset_id)
+    assert panels(desk) == {kept.panel_key}
+
+
+def test_what_was_configured_while_a_draft_is_kept_is_not_lost(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = desk.receive()
+    meanwhile(desk, monkeypatch, lambda: desk.service.save_draft(ANN, draft.dataset_id, spec_json="{}"))
+    kept = desk.keep(draft)
+    assert (kept.status, kept.draft_spec_json) == (DatasetStatus.READY, "{}")
+
+
+def test_a_draft_deleted_while_it_is_kept_stays_deleted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = desk.receive()
+    meanwhile(desk, monkeypatch, lambda: desk.service.delete(ANN, draft.dataset_id))
+    with pytest.raises(NotFound):
+        desk.keep(draft)
+    assert desk.service.list(ANN) == ()
+    assert desk.files.all_keys() == set()
+
+
+def test_a_tab_left_behind_does_not_make_a_kept_dataset_a_draft(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = desk.receive()
+    meanwhile(desk, monkeypatch, lambda: desk.keep(draft))
+    with pytest.raises(InvalidInput, match="confirmed"):
+        desk.service.save_draft(ANN, draft.dataset_id, roles=ROLES.model_copy(update={"target": "price"}))
+    assert desk.service.get(ANN, draft.dataset_id).status is DatasetStatus.READY
+
+
 def test_data_is_judged_by_the_day_it_was_uploaded_however_late(desk: Desk) -> None:
     started = SALES + "2026-03-01,A,1,1.5\n"  # the clock says 2 March: this month is not over
     draft = desk.receive(started)

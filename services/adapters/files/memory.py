@@ -34,6 +34,11 @@ class MemoryFileStore:
         path.write_bytes(content)
         return path
 
+    def all_keys(self) -> set[str]:
+        """Of all files."""
+        with self._lock:
+            return set(self._files)
+
     def uri(self, key: str) -> str:
         return f"memory:{checked_key(key)}"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from services.domain.dataset import Dataset
-from services.domain.errors import StaleJob
+from services.domain.errors import StaleDataset, StaleJob
 from services.domain.job import ACTIVE, DatasetId, Job, JobEvent, JobId, JobStatus
 from services.ports import JobFilter, JobPage
 
@@ -85,6 +85,15 @@ class MemoryDatasetStore:
     def put(self, dataset: Dataset) -> None:
         with self._lock:
             self._datasets[dataset.dataset_id] = dataset
+
+    def save(self, dataset: Dataset) -> Dataset:
+        saved = replace(dataset, version=dataset.version + 1)
+        with self._lock:
+            known = self._datasets.get(dataset.dataset_id)
+            if known is None or known.version != dataset.version:
+                raise StaleDataset(dataset_id=dataset.dataset_id, version=dataset.version)
+            self._datasets[dataset.dataset_id] = saved
+        return saved
 
     def get(self, dataset_id: DatasetId) -> Dataset | None:
         with self._lock:

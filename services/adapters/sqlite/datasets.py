@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Final
 
 from services.adapters.sqlite.database import Database, from_text, to_text
 from services.domain.dataset import Dataset, DatasetStatus
+from services.domain.errors import StaleDataset
 from services.domain.job import DatasetId
 
 _COLUMNS: Final = tuple(field.name for field in fields(Dataset))
 _PUT: Final = (
     f"INSERT INTO datasets ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"
     f" ON CONFLICT (dataset_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS)}"
+)
+
+_SAVE: Final = (
+    f"UPDATE datasets SET {', '.join(f'{name} = :{name}' for name in _COLUMNS)}"
+    " WHERE dataset_id = :dataset_id AND version = :version - 1"
 )
 
 
@@ -25,9 +31,15 @@ class SqliteDatasetStore:
         self._database = database
 
     def put(self, dataset: Dataset) -> None:
-        row = {name: _stored(getattr(dataset, name)) for name in _COLUMNS}
         with self._database.writing() as connection:
-            connection.execute(_PUT, row)
+            connection.execute(_PUT, _row(dataset))
+
+    def save(self, dataset: Dataset) -> Dataset:
+        saved = replace(dataset, version=dataset.version + 1)
+        with self._database.writing() as connection:
+            if connection.execute(_SAVE, _row(saved)).rowcount == 0:
+                raise StaleDataset(dataset_id=dataset.dataset_id, version=dataset.version)
+        return saved
 
     def get(self, dataset_id: DatasetId) -> Dataset | None:
         with self._database.reading() as connection:
@@ -44,6 +56,10 @@ class SqliteDatasetStore:
     def delete(self, dataset_id: DatasetId) -> None:
         with self._database.writing() as connection:
             connection.execute("DELETE FROM datasets WHERE dataset_id = ?", (dataset_id,))
+
+
+def _row(dataset: Dataset) -> dict[str, object]:
+    return {name: _stored(getattr(dataset, name)) for name in _COLUMNS}
 
 
 def _stored(value: object) -> object:
