@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.settings import ComputeMode, Settings, SettingsError, StateStore, read_settings
+from services.settings import ROOT, ComputeMode, Settings, SettingsError, StateStore, read_settings
 
 
 def problems(**environ: str) -> str:
@@ -132,6 +135,17 @@ def test_settings_that_do_nothing_here_are_named_in_the_log(caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING):
         read_settings({"CLUSTER_POLICY_ID": "abc"})
     assert "CLUSTER_POLICY_ID" in caplog.text
+
+
+@pytest.mark.parametrize(("said", "address"), [({}, "localhost"), ({"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"}, "0.0.0.0")])
+def test_a_local_app_is_not_offered_to_the_network_unless_asked(said: dict[str, str], address: str) -> None:
+    """Who reaches an app outside Databricks Apps is its admin; inside, the platform sets the variable."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
+    shown = subprocess.run(
+        [sys.executable, "-m", "streamlit", "config", "show"],
+        cwd=ROOT, env=environ | said, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f'\naddress = "{address}"' in shown.stdout
 
 
 @given(st.dictionaries(st.sampled_from([n.upper() for n in Settings.model_fields]), st.text(max_size=12), max_size=6))
