@@ -12,35 +12,18 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 from utilsforecast.preprocessing import fill_gaps
 
+from training.aggregate import PARTIAL, combine, to_calendar
 from training.artifacts import ID, TARGET, TIME
+from training.changes import MAX_EXAMPLES, Change, moment, record
 from training.errors import ConfigError, DataError
-from training.frequency import Frequency, guess_frequency
-from training.periods import label, periods_a_year, spans
+from training.periods import spans
 from training.spec import Aggregation, CovariateKind, DuplicatePolicy, ForecastSpec, GapPolicy, IncompletePolicy
 
-_MAX_EXAMPLES: Final = 5
 _MAX_FILLED_SHARE: Final = 0.75  # a series that is filled beyond this is invention, unless zeros are meant
-_FINER: Final = 1.5  # times as many periods a year: the data is finer than the forecast, not just off its anchor
 _POSITION: Final = "_position"
-_PARTIAL: Final = "_partial"
 _OBSERVED: Final = "_observed"
-
-
-class Change(BaseModel):
-    """Something done to the data before any model saw it.
-
-    ``count`` rows or series were changed (``detail`` says which); ``examples`` names some of them.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: str
-    count: int
-    detail: str
-    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +65,7 @@ def prepare_panel(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date | None
         raise DataError("The data has no rows.", remedy="Upload a file with at least one observation.")
     frame = _clear_infinite(frame, changes)
     frame = _resolve_duplicates(frame, spec, changes)
-    frame = _to_calendar(frame, spec, changes)
+    frame = to_calendar(frame, spec, changes)
     frame = _drop_partial(frame, spec, as_of, changes)
     history, rest = _split(frame, unusable, changes)
     history = _fill(history, spec, unusable, changes)
@@ -98,29 +81,16 @@ def prepare_panel(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date | None
                 kind="unusable_series",
                 count=len(unusable),
                 detail="series left out; the scores give the reason for each",
-                examples=tuple(list(unusable)[:_MAX_EXAMPLES]),
+                examples=tuple(list(unusable)[:MAX_EXAMPLES]),
             )
         )
     observed = history.pop(_OBSERVED)
     return Prepared(history=history, observed=observed, future=future, changes=tuple(changes), unusable=unusable)
 
 
-def _examples(rows: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(f"{row[ID]} at {_stamp(row[TIME])}" for _, row in rows.head(_MAX_EXAMPLES).iterrows())
-
-
-def _stamp(moment: pd.Timestamp) -> str:
-    return f"{moment:%Y-%m-%d}" if moment == moment.normalize() else f"{moment:%Y-%m-%d %H:%M}"
-
-
-def _record(changes: list[Change], kind: str, rows: pd.DataFrame, detail: str) -> None:
-    if len(rows):
-        changes.append(Change(kind=kind, count=len(rows), detail=detail, examples=_examples(rows)))
-
-
 def _clear_infinite(frame: pd.DataFrame, changes: list[Change]) -> pd.DataFrame:
     infinite = np.isinf(frame[TARGET])
-    _record(changes, "infinite", frame[infinite], "infinite values treated as missing")
+    record(changes, "infinite", frame[infinite], "infinite values treated as missing")
     return frame.assign(**{TARGET: frame[TARGET].mask(infinite)})
 
 
@@ -131,9 +101,9 @@ def _resolve_duplicates(frame: pd.DataFrame, spec: ForecastSpec, changes: list[C
     groups = frame[twice].groupby([ID, TIME], observed=True, sort=False)
     sizes = groups.size()
     if spec.duplicates is DuplicatePolicy.REFUSE:
-        series, moment = sizes.index[0]
+        series, stamp = sizes.index[0]
         raise DataError(
-            f"Series {series!r} has {sizes.iloc[0]} rows for {_stamp(moment)}; "
+            f"Series {series!r} has {sizes.iloc[0]} rows for {moment(stamp)}; "
             f"{len(sizes):,} timestamps in all have more than one row.",
             remedy="Add the column that tells them apart to the series columns, or choose how to combine them.",
             column=spec.roles.time,
@@ -144,82 +114,9 @@ def _resolve_duplicates(frame: pd.DataFrame, spec: ForecastSpec, changes: list[C
         DuplicatePolicy.MEAN: Aggregation.MEAN,
         DuplicatePolicy.LAST: Aggregation.LAST,
     }.get(spec.duplicates, "first")
-    merged = _combine(frame[twice], [ID, TIME], how)
-    _record(changes, "duplicates", merged, f"timestamps with several rows, combined by {spec.duplicates}")
+    merged = combine(frame[twice], [ID, TIME], how)
+    record(changes, "duplicates", merged, f"timestamps with several rows, combined by {spec.duplicates}")
     return pd.concat([frame[~twice], merged]).sort_values([ID, TIME], kind="stable", ignore_index=True)
-
-
-def _combine(frame: pd.DataFrame, by: list[str], how: Aggregation | str) -> pd.DataFrame:
-    """One row a group: the target as asked, numbers among the covariates by mean when it is summed or averaged."""
-    groups = frame.groupby(by, observed=True, sort=True)
-    target = groups[TARGET].sum(min_count=1) if how == Aggregation.SUM else groups[TARGET].agg(str(how))
-    parts = {TARGET: target}
-    for name in frame.columns.difference([*by, TARGET], sort=False):
-        averaged = how in {Aggregation.SUM, Aggregation.MEAN} and pd.api.types.is_numeric_dtype(frame[name])
-        parts[name] = groups[name].agg("mean" if averaged else "first" if how == "first" else "last")
-    return pd.DataFrame(parts).reset_index()[list(frame.columns)]
-
-
-def _to_calendar(frame: pd.DataFrame, spec: ForecastSpec, changes: list[Change]) -> pd.DataFrame:
-    """Put every row on the spec's calendar, by aggregation where the data is finer, else by naming its period.
-
-    Adds ``_partial``: aggregated periods at either end of a series that the data covers only in part.
-    """
-    frequency = spec.frequency
-    guess = guess_frequency(frame.dropna(subset=[TARGET]))
-    native = guess.frequency
-    if native is not None and guess.share_on_calendar >= 0.9 and spec.gaps is not GapPolicy.ZERO:
-        coarser = periods_a_year(frequency) > _FINER * periods_a_year(native)
-        if coarser:
-            raise ConfigError(
-                f"The data is {native.label.lower()}; a forecast {frequency.label.lower()} would be mostly invented.",
-                remedy=f"Choose the frequency {native.label}, or one that is coarser.",
-                column=spec.roles.time,
-            )
-    stamps = pd.DatetimeIndex(frame[TIME])
-    labels = label(stamps, frequency)
-    moved = np.asarray(labels != stamps)
-    labelled = frame.assign(**{TIME: labels})
-    if native is not None and periods_a_year(native) > _FINER * periods_a_year(frequency):
-        return _aggregate(frame, labelled, native, spec, changes)
-    clash = labelled.duplicated([ID, TIME], keep=False)
-    if clash.any():
-        first = labelled[clash].iloc[0]
-        n = int(((labelled[ID] == first[ID]) & (labelled[TIME] == first[TIME])).sum())
-        raise DataError(
-            f"Series {first[ID]!r} has {n} rows in the {frequency.noun} of {_stamp(first[TIME])}, "
-            f"so its dates do not fit the frequency {frequency.label}.",
-            remedy="Choose the frequency the data really has, or correct the dates.",
-            column=spec.roles.time,
-            series=str(first[ID]),
-        )
-    _record(changes, "snapped", frame[moved], f"dates moved to the calendar {frequency.label}")
-    return labelled.assign(**{_PARTIAL: False}).sort_values([ID, TIME], kind="stable", ignore_index=True)
-
-
-def _aggregate(
-    frame: pd.DataFrame, labelled: pd.DataFrame, native: Frequency, spec: ForecastSpec, changes: list[Change]
-) -> pd.DataFrame:
-    out = _combine(labelled, [ID, TIME], spec.aggregation)
-    observed = frame.dropna(subset=[TARGET]).groupby(ID, observed=True, sort=False)[TIME]
-    ends = observed.agg(["min", "max"]).reset_index()
-    before = {moment: moment - native.offset for moment in ends["min"].unique()}
-    after = {moment: moment + native.offset for moment in ends["max"].unique()}
-    frequency = spec.frequency
-    partial = []
-    for side, neighbour in (("min", before), ("max", after)):
-        own = label(pd.DatetimeIndex(ends[side]), frequency)
-        beside = label(pd.DatetimeIndex(ends[side].map(neighbour)), frequency)
-        partial.append(pd.DataFrame({ID: ends[ID], TIME: own})[own == beside])
-    flagged = pd.concat(partial).drop_duplicates().assign(**{_PARTIAL: True})
-    _record(
-        changes,
-        "aggregated",
-        out.dropna(subset=[TARGET]),
-        f"periods made from {native.label.lower()} data by {spec.aggregation}, now {frequency.label}",
-    )
-    out = out.merge(flagged, on=[ID, TIME], how="left")
-    return out.assign(**{_PARTIAL: out[_PARTIAL].eq(True)})
 
 
 def _drop_partial(frame: pd.DataFrame, spec: ForecastSpec, as_of: date | None, changes: list[Change]) -> pd.DataFrame:
@@ -230,12 +127,12 @@ def _drop_partial(frame: pd.DataFrame, spec: ForecastSpec, as_of: date | None, c
         start, end = spans(pd.DatetimeIndex(frame.loc[last, TIME]), spec.frequency)
         day = pd.Timestamp(as_of)
         unfinished[last] = (start < day + pd.Timedelta(days=1)) & (end >= day)
-    hit = (unfinished | frame[_PARTIAL]) & frame[TARGET].notna()
+    hit = (unfinished | frame[PARTIAL]) & frame[TARGET].notna()
     if spec.incomplete_last is IncompletePolicy.KEEP:
-        _record(changes, "incomplete_kept", frame[hit], "periods covered in part, kept as they are")
-        return frame.drop(columns=_PARTIAL)
-    _record(changes, "incomplete_dropped", frame[hit], "periods covered in part, left out")
-    return frame.assign(**{TARGET: frame[TARGET].mask(hit)}).drop(columns=_PARTIAL)
+        record(changes, "incomplete_kept", frame[hit], "periods covered in part, kept as they are")
+        return frame.drop(columns=PARTIAL)
+    record(changes, "incomplete_dropped", frame[hit], "periods covered in part, left out")
+    return frame.assign(**{TARGET: frame[TARGET].mask(hit)}).drop(columns=PARTIAL)
 
 
 def _split(frame: pd.DataFrame, unusable: dict[str, str], changes: list[Change]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -244,7 +141,7 @@ def _split(frame: pd.DataFrame, unusable: dict[str, str], changes: list[Change])
     first, last = frame[ID].map(observed.min()), frame[ID].map(observed.max())
     for name in frame.loc[last.isna(), ID].unique():
         unusable[str(name)] = "it has no observed value"
-    _record(changes, "leading_empty", frame[frame[TIME] < first], "rows before a series' first value left out")
+    record(changes, "leading_empty", frame[frame[TIME] < first], "rows before a series' first value left out")
     return frame[(frame[TIME] >= first) & (frame[TIME] <= last)], frame[frame[TIME] > last]
 
 
@@ -265,8 +162,8 @@ def _fill(history: pd.DataFrame, spec: ForecastSpec, unusable: dict[str, str], c
             unusable[str(name)] = f"only {n} of {spec.frequency.plural(size)} between its first and last are observed"
         keep = ~full[ID].isin(beyond.index)
         full, absent, empty = full[keep], absent[keep], empty[keep]
-    _record(changes, "gaps", full[absent], f"missing timestamps, filled by {spec.gaps}")
-    _record(changes, "empty_values", full[empty & ~absent], f"empty target values, filled by {spec.gaps}")
+    record(changes, "gaps", full[absent], f"missing timestamps, filled by {spec.gaps}")
+    record(changes, "empty_values", full[empty & ~absent], f"empty target values, filled by {spec.gaps}")
     # Each series starts and ends with an observed value, so filling the whole column never crosses from one
     # series into the next.
     match spec.gaps:
@@ -294,7 +191,7 @@ def _fill_covariates(frame: pd.DataFrame, spec: ForecastSpec, changes: list[Chan
             filled = filled.fillna(filled.groupby(frame[ID], observed=True, sort=False).bfill())
             numeric = pd.api.types.is_numeric_dtype(values)
             filled = filled.fillna((values.mean() if values.notna().any() else 0.0) if numeric else "")
-        _record(changes, "covariate_filled", frame[missing], f"missing values of {covariate.name} filled")
+        record(changes, "covariate_filled", frame[missing], f"missing values of {covariate.name} filled")
         frame = frame.assign(**{covariate.name: filled})
     return frame
 
@@ -323,7 +220,7 @@ def _demand(future: pd.DataFrame, name: str, spec: ForecastSpec) -> None:
     raise ConfigError(
         f"Covariate {name!r} is marked as known in the future, but {lacking:,} of {future[ID].nunique():,} series "
         f"lack its values for the {spec.frequency.plural(spec.horizon)} ahead; the first missing is "
-        f"{_stamp(future.loc[missing, TIME].min())}, and {spec.frequency.plural(int(there.min()))} are there.",
+        f"{moment(future.loc[missing, TIME].min())}, and {spec.frequency.plural(int(there.min()))} are there.",
         remedy="Add rows with these dates, the covariate filled and the target empty; choose a shorter horizon; "
         "or mark the covariate as known in the past only.",
         column=name,
