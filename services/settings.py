@@ -230,6 +230,11 @@ def _not_in_this_version(settings: Settings) -> list[str]:
         problems.append(
             "STATE_STORE_TYPE=unity_catalog is not in this version yet; leave it out, or set STATE_STORE_TYPE=sqlite."
         )
+    if settings.admin_group is not None:
+        problems.append(
+            "ADMIN_GROUP has no effect in this version, which does not ask Databricks for groups; "
+            "name the admins in ADMIN_USERS instead."
+        )
     return problems
 
 

@@ -103,6 +103,7 @@ def test_variables_of_other_programs_are_left_alone(name: str) -> None:
         ({"ENABLE_CLUSTER_DELEGATION": "true"}, "set ENABLE_CLUSTER_DELEGATION=false"),
         ({"DATABRICKS_APP_NAME": "forecast"}, "the default inside Databricks Apps"),
         ({"STATE_STORE_TYPE": "unity_catalog"}, "not in this version yet"),
+        ({"ADMIN_GROUP": "finance-admins"}, "name the admins in ADMIN_USERS"),
     ],
 )
 def test_what_this_version_does_not_have_stops_the_start(environ: dict[str, str], words: str) -> None:
