@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -64,6 +65,36 @@ def test_measured_coverage_stands_beside_what_was_promised(stage: Stage) -> None
     stage.completed()
     metrics = {metric.label: metric.value for metric in stage.open("results", job="j1").metric}
     assert (metrics["80 % interval holds"], metrics["95 % interval holds"]) == ("78.0 %", "93.0 %")
+
+
+def without_intervals(stage: Stage) -> None:
+    """A finished job that was asked for no intervals: its artifacts have neither bounds nor coverage."""
+    stage.completed(of=spec(levels=()))
+    run = stage.results.root / "run-j1"
+    for artifact in (artifacts.FORECAST, artifacts.BACKTEST, artifacts.SCORES):
+        frame = pd.read_parquet(run / artifact)
+        added = frame.columns.str.match("(lo|hi|coverage)-")
+        assert added.any()
+        frame.loc[:, ~added].to_parquet(run / artifact)
+    board = json.loads((run / artifacts.LEADERBOARD).read_text())
+    for entry in (*board["models"], *board["choices"].values()):
+        entry["coverage"] = {}
+    (run / artifacts.LEADERBOARD).write_text(json.dumps(board))
+
+
+def test_without_intervals_every_tab_shows_the_rest_and_no_coverage(stage: Stage) -> None:
+    without_intervals(stage)
+    app = stage.open("results", job="j1")
+    assert [metric.label for metric in app.metric] == ["Used most", "Error (WAPE)", "vs seasonal naive"]
+    assert "XGBoost" in traces(app)
+    for title in ("Forecast", "Backtest", "Leaderboard", "Series", "Explain", "Details"):
+        app = tab(app, title)
+        assert not app.exception
+        assert not app.error
+        assert not [trace for chart in charts(app) for trace in chart["data"] if "interval" in trace.get("name", "")]
+        assert not [name for frame in app.dataframe for name in frame.value.columns if "holds" in name]
+        assert "interval" not in texts(app)
+    assert ["Intervals", "none"] in app.table[0].value.reset_index().to_numpy().astype(str).tolist()
 
 
 @pytest.mark.parametrize(
