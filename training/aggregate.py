@@ -79,9 +79,10 @@ def to_calendar(frame: pd.DataFrame, spec: ForecastSpec, changes: list[Change]) 
 
 def _pace(seen: pd.DataFrame) -> float:
     """Observations a year by the usual distance of two; 0 where no series has two."""
-    steps = seen.groupby(ID, observed=True, sort=False)[TIME].diff()
-    seconds = steps.dt.total_seconds().groupby(seen[ID], observed=True, sort=False).median().median()
-    return 0.0 if np.isnan(seconds) else _SECONDS_A_YEAR / seconds
+    steps = seen.groupby(ID, observed=True, sort=False)[TIME].diff().dt.total_seconds().dropna()
+    if steps.empty:
+        return 0.0
+    return _SECONDS_A_YEAR / float(steps.groupby(seen[ID], observed=True, sort=False).median().median())
 
 
 def _aggregate(

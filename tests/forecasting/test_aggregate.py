@@ -182,6 +182,11 @@ def test_every_fourth_week_is_not_finer_than_a_month_and_the_remedy_works():
     assert prepare(ds, freq="QS-JAN").history["y"].isin([3.0, 4.0]).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_single_row_has_no_pace():
+    assert periods(prepare(pd.DatetimeIndex(["2024-01-05"]))) == ["2024-01-01"]
+
+
 def test_each_series_is_judged_by_its_own_habits():
     days = pd.date_range("2022-01-01", "2024-06-29")
     parts = {"daily": days, "closed on Sundays": days[days.dayofweek < 6], "stops": days[days < "2024-06-10"]}
