@@ -1,7 +1,8 @@
 """The entry point of a training run, for a job, a local process and a shell alike.
 
 Exit status: 0 when the results are written, 2 when data or configuration or models are at fault (the
-message says how), 1 on a defect of ours, 143 when told to end.
+message says how), 1 on a defect of ours, 75 when MLflow could not be told how the run ended (its parts are
+kept, another attempt takes them up), 143 when told to end.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+from training import artifacts
 from training.arguments import parse, roles_of, spec_of
 from training.errors import ConfigError, DataError, FailureKind, TrainingError, TrainingFailure
 from training.progress import ConsoleSink, Sink
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 EXIT_DEFECT: Final = 1
 EXIT_FAULT: Final = 2
+EXIT_NOT_LOGGED: Final = 75  # EX_TEMPFAIL of sysexits.h: what is wrong may pass, try again
 EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 _LAST_WORDS_S: Final = 4.0  # how long an ending run may take to tell MLflow
@@ -65,17 +67,20 @@ def _set_up(*, verbose: bool) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to the libraries
 
 
-def _end_on_sigterm(last_words: Callable[[], None]) -> None:
-    """From now on SIGTERM ends the process with status 143, after ``last_words`` or a few seconds.
+def _end_on_sigterm(last_words: Callable[[], int], clean_up: Callable[[], None] = lambda: None) -> None:
+    """From now on SIGTERM ends the process, with the status ``last_words`` returns, or 143 if that takes too long.
 
     Nothing is raised into the computation: a library may swallow it. Worker processes end with this one.
+    No other code of this process runs to its end, so what must not be left behind goes into ``clean_up``.
     """
+    said: list[int] = []
 
     def end() -> None:
-        speaker = threading.Thread(target=last_words, daemon=True)
+        speaker = threading.Thread(target=lambda: said.append(last_words()), daemon=True)
         speaker.start()
         speaker.join(_LAST_WORDS_S)
-        os._exit(EXIT_TERMINATED)
+        clean_up()
+        os._exit(said[0] if said else EXIT_TERMINATED)
 
     def on_sigterm(signum: int, stack: FrameType | None) -> None:
         del signum, stack
@@ -109,40 +114,63 @@ def _shell(args: argparse.Namespace) -> int:
     return 0
 
 
-def _say_unfinished() -> None:
+def _say_unfinished() -> int:
     print("\nEnded before it was done. Started again, it goes on from there.", file=sys.stderr, flush=True)
+    return EXIT_TERMINATED
 
 
 def _job(args: argparse.Namespace) -> int:
     """Panel and spec of the app in, artifacts into its MLflow run."""
-    from training.tracking import MlflowRun
+    from training.tracking import MlflowRun, RunStatus, TrackingUnavailable
 
     run = MlflowRun(args.tracking_uri, args.mlflow_run_id)
-    _end_on_sigterm(run.kill)
-    kept: AbstractContextManager[str] = nullcontext(str(args.output)) if args.output else tempfile.TemporaryDirectory()
+    scratch = tempfile.TemporaryDirectory(prefix="forecast-", ignore_cleanup_errors=True)
+    _end_on_sigterm(lambda: 0 if run.kill() is RunStatus.FINISHED else EXIT_TERMINATED, scratch.cleanup)
+    with scratch:
+        try:
+            return _recorded(args, run, args.output or Path(scratch.name))
+        except TrackingUnavailable as exc:
+            logger.error("%s", exc)  # noqa: TRY400  each try was logged
+            return EXIT_NOT_LOGGED
+
+
+def _recorded(args: argparse.Namespace, run: MlflowRun, folder: Path) -> int:
+    """Run, and tell MLflow how it ended.
+
+    Raises:
+        TrackingUnavailable: MLflow could not be told.
+    """
+    from training.tracking import RunStatus, TrackingUnavailable
+
     try:
-        with kept as folder:
-            spec = _spec_file(args.spec)
-            panel = _panel_file(args.panel)
-            sink = _Both(ConsoleSink(), run)
-            done = _run(panel, spec, args, output=Path(folder), checkpoints=args.checkpoints, sink=sink)
-            run.finish(Path(folder), spec, done.results.leaderboard)
-        done.discard_checkpoints()
+        spec = _spec_file(args.spec)
+        panel = _panel_file(args.panel)
+        done = _run(panel, spec, args, output=folder, checkpoints=args.checkpoints, sink=_Both(ConsoleSink(), run))
+        status = run.finish(folder, spec, done.results.leaderboard)
+    except TrackingUnavailable:
+        raise
     except TrainingError as exc:
         logger.error("%s", exc)  # noqa: TRY400  the message is for the user, its traceback says nothing more
-        run.fail(exc.failure())
-        return EXIT_FAULT
+        return _failed(run, exc.failure(), EXIT_FAULT)
     except Exception as exc:
         logger.exception("Unexpected failure")
-        run.fail(
-            TrainingFailure(
-                kind=FailureKind.INTERNAL,
-                message=f"Something unexpected failed ({type(exc).__name__}: {exc}).",
-                remedy="Retry; if it fails again, send the log to whoever runs this app.",
-            )
+        failure = TrainingFailure(
+            kind=FailureKind.INTERNAL,
+            message=f"Something unexpected failed ({type(exc).__name__}: {exc}).",
+            remedy="Retry; if it fails again, send the log to whoever runs this app.",
         )
-        return EXIT_DEFECT
+        return _failed(run, failure, EXIT_DEFECT)
+    if status is not RunStatus.FINISHED:
+        return EXIT_TERMINATED
+    done.discard_checkpoints()
     return 0
+
+
+def _failed(run: MlflowRun, failure: TrainingFailure, status: int) -> int:
+    """Say it in the log first, as one line of JSON: MLflow may be out of reach."""
+    print(f"{artifacts.TAG_ERROR}={failure.model_dump_json()}", file=sys.stderr, flush=True)
+    run.fail(failure)
+    return status
 
 
 def _run(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 from datetime import UTC, datetime
+from typing import Final
 
 from services.adapters.local.rundir import Exit, Order
 from services.domain.failure import Cause
 from services.domain.job import RunId
 from services.ports import Observation, RunState
+
+_NOT_LOGGED: Final = 75  # EXIT_NOT_LOGGED of training.main
 
 
 def ended(run_id: RunId, end: Exit, order: Order) -> Observation:
@@ -50,6 +53,11 @@ def _judged(end: Exit, order: Order) -> tuple[Cause, str]:
         return Cause.OUT_OF_MEMORY, (
             "The run was ended because the machine ran out of memory. "
             "Choose fewer series or models, or let fewer runs compute at once (MAX_CONCURRENT_RUNS)."
+        )
+    if end.code == _NOT_LOGGED:
+        return Cause.TRANSIENT, (
+            "Training was done or had found what is wrong, but MLflow could not be written to for a minute. "
+            "A retry goes on from the finished parts."
         )
     number = -end.code if end.code < 0 else end.code - 128 if end.code > 128 else 0  # as shells tell a signal
     if number == signal.SIGKILL:
