@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from training.errors import ConfigError
 from training.frequency import OFFERED, guess_frequency
 from training.spec import (
+    PRESETS,
     Aggregation,
     ColumnRoles,
     Covariate,
@@ -32,25 +32,6 @@ from training.spec import (
 
 _T = TypeVar("_T")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresetPlan:
-    """What a preset stands for where models and windows are not given."""
-
-    models: tuple[ModelName, ...]
-    n_windows: int
-    words: str
-
-
-PRESETS: Final = {
-    Preset.FAST: PresetPlan(
-        models=(ModelName.SEASONAL_NAIVE, ModelName.XGBOOST), n_windows=2, words="150 trees, 2 windows"
-    ),
-    Preset.BALANCED: PresetPlan(
-        models=(ModelName.SEASONAL_NAIVE, ModelName.XGBOOST), n_windows=3, words="300 trees, 3 windows"
-    ),
-    Preset.THOROUGH: PresetPlan(models=tuple(ModelName), n_windows=5, words="600 trees, 5 windows, and Prophet"),
-}
 
 _DESCRIPTION: Final = """\
 Forecast a table of history: backtest the models, choose the best for each series, and write forecasts with

@@ -8,6 +8,7 @@ are the user's own.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self
 
@@ -35,6 +36,31 @@ class Preset(StrEnum):
     FAST = "fast"
     BALANCED = "balanced"
     THOROUGH = "thorough"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresetPlan:
+    """What a preset stands for where nothing else is chosen.
+
+    Attributes:
+        n_windows: backtest windows, where the series are long enough.
+        words: the plan for a person.
+    """
+
+    models: tuple[ModelName, ...]
+    n_windows: int
+    words: str
+
+
+PRESETS: Final = {
+    Preset.FAST: PresetPlan(
+        models=(ModelName.SEASONAL_NAIVE, ModelName.XGBOOST), n_windows=2, words="150 trees, 2 windows"
+    ),
+    Preset.BALANCED: PresetPlan(
+        models=(ModelName.SEASONAL_NAIVE, ModelName.XGBOOST), n_windows=3, words="300 trees, 3 windows"
+    ),
+    Preset.THOROUGH: PresetPlan(models=tuple(ModelName), n_windows=5, words="600 trees, 5 windows, and Prophet"),
+}
 
 
 class Metric(StrEnum):

@@ -23,6 +23,7 @@ from training.frequency import OFFERED, Frequency
 from training.spec import (
     MAX_HORIZON,
     MAX_WINDOWS,
+    PRESETS,
     Aggregation,
     ColumnRoles,
     CovariateKind,
@@ -53,7 +54,18 @@ def _and_chosen(offered: Iterable[T], key: str) -> list[T]:
     return list(dict.fromkeys((*offered, *(chosen if isinstance(chosen, list) else [chosen] if chosen else []))))
 
 
-def basics(frequency: Frequency, roles: ColumnRoles) -> None:
+def follow_preset(most_windows: int) -> None:
+    """Set models and windows to what the chosen preset stands for.
+
+    Args:
+        most_windows: that most series are long enough for.
+    """
+    plan = PRESETS[st.session_state["preset"]]
+    st.session_state["models"] = list(plan.models)
+    st.session_state["n_windows"] = max(1, min(plan.n_windows, most_windows))
+
+
+def basics(frequency: Frequency, roles: ColumnRoles, *, most_windows: int) -> None:
     """What everybody decides: how far, by which models, with what else known."""
     left, right = st.columns(2)
     with left:
@@ -69,7 +81,9 @@ def basics(frequency: Frequency, roles: ColumnRoles) -> None:
         )  # fmt: skip
     st.segmented_control(
         "Preset", list(Preset), key="preset", format_func=PRESET_TEXTS.__getitem__, required=True,
-        help="How much computing to spend on accuracy. Balanced is right for most data.",
+        on_change=follow_preset, args=(most_windows,),
+        help="How much computing to spend on accuracy; sets models and backtest windows, which you can change after. "
+        + " ".join(f"{PRESET_TEXTS[preset]}: {plan.words}." for preset, plan in PRESETS.items()),
     )  # fmt: skip
     st.multiselect(
         "Models", list(ModelName), key="models",

@@ -12,9 +12,8 @@ import pandas as pd
 import pytest
 
 from tests.support.forecasting import panel_of, seasonal
-from training.arguments import PRESETS
 from training.main import main
-from training.spec import ForecastSpec, ModelName, Preset
+from training.spec import PRESETS, ForecastSpec, ModelName, Preset
 
 ROOT = Path(__file__).resolve().parents[2]
 

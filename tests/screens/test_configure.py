@@ -21,6 +21,7 @@ from training.frequency import OFFERED
 from training.spec import (
     MAX_HORIZON,
     MAX_WINDOWS,
+    PRESETS,
     Aggregation,
     Covariate,
     CovariateKind,
@@ -61,6 +62,18 @@ def draft(stage: Stage) -> str:
 
 def create(app: AppTest) -> AppTest:
     return app.button(key="create_job").click().run()
+
+
+def test_a_preset_means_here_what_it_means_in_the_shell(stage: Stage) -> None:
+    stage.dataset()
+    app = stage.open("configure", dataset="d1")
+    app.get_by_key("preset").set_value(Preset.THOROUGH).run()
+    assert list(app.get_by_key("models").value) == list(PRESETS[Preset.THOROUGH].models)
+    assert app.get_by_key("n_windows").value == 3, "60 months hold three windows of 12 behind a season and a few rows"
+    app.get_by_key("horizon").set_value(6).run()
+    app.get_by_key("preset").set_value(Preset.FAST).run()
+    app.get_by_key("preset").set_value(Preset.THOROUGH).run()
+    assert app.get_by_key("n_windows").value == PRESETS[Preset.THOROUGH].n_windows
 
 
 def test_without_a_dataset_the_ready_ones_are_offered(stage: Stage) -> None:
