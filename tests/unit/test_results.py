@@ -123,11 +123,10 @@ def test_an_export_of_all_models_has_each_of_them(results: JobResults) -> None:
 
 
 def test_account_codes_come_back_as_they_were_uploaded(tmp_path: Path) -> None:
-    accounts = ["4.1", "4.10", "007", "1E3", "10E2", "Food / Drink", "/"]
+    accounts, units = ["4.1", "4.10", "1E3", "10E2"], ["007", "Food / Drink", "/"]
     file = tmp_path / "accounts.csv"
-    file.write_text(
-        "day,unit,account,cost\n" + "".join(f"2024-01-01,0{n},{a},1.50\n" for n in (1, 2) for a in accounts)
-    )
+    rows = "".join(f"2024-01-01,{unit},{account},1.50\n" for unit in units for account in accounts)
+    file.write_text(f"day,unit,account,cost\n{rows}")
     roles = ColumnRoles(time="day", target="cost", series=("account", "unit"))
     panel = build_panel(read_table(file, sniff(file, file.name), keys=roles.series), roles)
     write_run(tmp_path / "run1", spec(roles=roles), panel["unique_id"].unique().tolist())
@@ -135,7 +134,7 @@ def test_account_codes_come_back_as_they_were_uploaded(tmp_path: Path) -> None:
     results = ResultService(OneJob(job), FolderResults(tmp_path)).open(ANA, JobId("j1"))
     download = pd.read_csv(BytesIO(results.export_file(ExportFormat.CSV)), dtype=str)
     keys = set(zip(download["account"], download["unit"], strict=True))
-    assert keys == {(account, unit) for account in accounts for unit in ("01", "02")}
+    assert keys == {(account, unit) for account in accounts for unit in units}
 
 
 def test_a_users_column_called_like_ours_is_kept_apart(tmp_path: Path) -> None:
