@@ -48,6 +48,7 @@ class Runtime:
     Attributes:
         warm_up: opens what is slow to open; run in a thread at start, so that the server answers at once.
         is_warm: whether that is done.
+        tidy: removes what nobody will ask for any more; run in the same thread afterwards.
         close: gives back what the adapters hold.
     """
 
@@ -59,6 +60,7 @@ class Runtime:
     reconciler: Reconciler
     warm_up: Callable[[], None] = _nothing
     is_warm: Callable[[], bool] = lambda: True
+    tidy: Callable[[], None] = _nothing
     close: Callable[[], None] = _nothing
 
     def start(self) -> None:
@@ -76,6 +78,10 @@ class Runtime:
             self.warm_up()
         except Unavailable:
             logger.warning("Not ready yet; the next use tries again", exc_info=True)
+        try:
+            self.tidy()
+        except Unavailable:
+            logger.warning("Not tidied; the next start tries again", exc_info=True)
 
 
 def build_runtime(settings: Settings | None = None) -> Runtime:
@@ -139,22 +145,24 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         wake=reconciler.wake,
         new_id=new_id,
     )
+    dataset_service = DatasetService(
+        files=files,
+        records=datasets,
+        clock=clock,
+        max_upload_mb=settings.max_upload_mb,
+        new_id=new_id,
+        is_in_use=lambda dataset_id: _has_active_job(jobs, dataset_id),
+    )
     return Runtime(
         settings=settings,
         clock=clock,
         jobs=job_service,
-        datasets=DatasetService(
-            files=files,
-            records=datasets,
-            clock=clock,
-            max_upload_mb=settings.max_upload_mb,
-            new_id=new_id,
-            is_in_use=lambda dataset_id: _has_active_job(jobs, dataset_id),
-        ),
+        datasets=dataset_service,
         results=ResultService(jobs=job_service, results=MlflowResults(mlflow)),
         reconciler=reconciler,
         warm_up=mlflow.open,
         is_warm=lambda: mlflow.is_ready,
+        tidy=dataset_service.remove_old_drafts,
         close=database.close,
     )
 

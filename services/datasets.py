@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -24,6 +25,7 @@ from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import InvalidInput, NotFound, StaleDataset
 from services.domain.job import DatasetId
+from services.incoming import MB, Limited, label
 from services.ports import Clock, DatasetStore, FileStore
 from services.role_guess import RoleGuess, guess_roles
 from services.samples import SAMPLES, Sample
@@ -38,29 +40,8 @@ logger = logging.getLogger(__name__)
 _SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", ".parquet", ".xlsx", ".xlsm"})
 _PREVIEW_ROWS: Final = 200
 _GUESS_ROWS: Final = 100_000
-_MAX_NAME: Final = 120
-_MB: Final = 1_000_000
+DRAFT_LIFETIME: Final = timedelta(days=30)
 _RACES: Final = 10  # lost races in a row before the user is told
-
-
-class _Limited:
-    """A stream that refuses to give more than a limit."""
-
-    def __init__(self, stream: BinaryIO, limit_bytes: int, name: str) -> None:
-        self._stream = stream
-        self._left = limit_bytes
-        self._limit = limit_bytes
-        self._name = name
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._stream.read(size)
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise InvalidInput(
-                f"The file {self._name!r} is larger than {self._limit // _MB:,} MB, which is the limit.",
-                remedy="Save it as Parquet, keep only the columns and series you need, or split it.",
-            )
-        return chunk
 
 
 class DatasetService:
@@ -85,7 +66,7 @@ class DatasetService:
         self._files = files
         self._records = records
         self._clock = clock
-        self._max_bytes = max_upload_mb * _MB
+        self._max_bytes = max_upload_mb * MB
         self._new_id = new_id
 
     def receive(self, user: User, *, filename: str, stream: BinaryIO) -> Dataset:
@@ -94,7 +75,7 @@ class DatasetService:
         Raises:
             InvalidInput: the file is too large, empty, or no table; nothing is kept of it.
         """
-        return self._receive(user, name=_clean(filename), source="file", stream=stream, roles=None)
+        return self._receive(user, name=label(filename), source="file", stream=stream, roles=None)
 
     def samples(self) -> tuple[Sample, ...]:
         """The samples that ship with the app."""
@@ -130,7 +111,7 @@ class DatasetService:
             created_at=now,
             updated_at=now,
         )
-        size = self._files.write(draft.raw_key, cast(BinaryIO, _Limited(stream, self._max_bytes, name)))
+        size = self._files.write(draft.raw_key, cast(BinaryIO, Limited(stream, self._max_bytes, name)))
         try:
             options = sniff(self._files.local_path(draft.raw_key), file or name)
         except DataError as exc:
@@ -154,9 +135,9 @@ class DatasetService:
             raise NotFound("dataset", dataset_id)
         return dataset
 
-    def list(self, user: User) -> tuple[Dataset, ...]:
-        """The user's own datasets, newest first."""
-        return self._records.list(user.name)
+    def list(self, user: User, *, limit: int = 50) -> tuple[Dataset, ...]:
+        """The user's own newest datasets, newest first."""
+        return self._records.list(user.name, limit=limit)
 
     def delete(self, user: User, dataset_id: DatasetId) -> None:
         """Remove a dataset with its files. Results of its jobs stay.
@@ -164,15 +145,32 @@ class DatasetService:
         Raises:
             InvalidInput: an active job reads it.
         """
-        dataset = self.get(user, dataset_id)
-        if self._is_in_use(dataset_id):
-            raise InvalidInput(
-                f"A job is being trained on {dataset.name!r}.",
-                remedy="Wait until it has ended, or cancel it; then delete the dataset.",
-            )
-        self._records.delete(dataset_id)
+        for _ in range(_RACES):
+            dataset = self.get(user, dataset_id)
+            if self._is_in_use(dataset_id):
+                raise InvalidInput(
+                    f"A job is being trained on {dataset.name!r}.",
+                    remedy="Wait until it has ended, or cancel it; then delete the dataset.",
+                )
+            try:
+                self._remove(dataset)
+            except StaleDataset:
+                continue
+            return
+        raise StaleDataset(dataset_id=dataset_id, version=dataset.version)
+
+    def remove_old_drafts(self) -> None:
+        """Remove everybody's drafts, with their files, that nobody has touched for ``DRAFT_LIFETIME``."""
+        for draft in self._records.drafts_before(self._clock.now() - DRAFT_LIFETIME):
+            try:
+                self._remove(draft)
+            except StaleDataset:
+                continue  # somebody goes on with it in this very moment
+
+    def _remove(self, dataset: Dataset) -> None:
+        self._records.delete(dataset)
         self._files.delete_all(_folder(dataset))
-        logger.info("Dataset %s deleted", dataset_id)
+        logger.info("Dataset %s deleted", dataset.dataset_id)
 
     def options(self, dataset: Dataset) -> ReadOptions:
         """How the file is read, as last confirmed."""
@@ -436,15 +434,6 @@ def _folder(dataset: Dataset) -> str:
 
 def _parent(key: str) -> str:
     return key.rpartition("/")[0]
-
-
-def _clean(filename: str) -> str:
-    """A file's name for people: its last part, without control characters, of bearable length."""
-    name = re.sub(r"[\x00-\x1f\x7f]", "", filename.replace("\\", "/").rpartition("/")[2]).strip()
-    if len(name) > _MAX_NAME:
-        stem, suffix = Path(name).stem, Path(name).suffix[:10]
-        name = f"{stem[: _MAX_NAME - len(suffix) - 1]}…{suffix}"
-    return name or "unnamed file"
 
 
 def _unnumbered(name: str) -> str:

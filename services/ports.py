@@ -127,11 +127,19 @@ class DatasetStore(Protocol):
         ...
 
     def list(self, owner: str, *, limit: int = 50) -> tuple[Dataset, ...]:
-        """The owner's records, newest first."""
+        """The owner's newest records, newest first, ties broken by id."""
         ...
 
-    def delete(self, dataset_id: DatasetId) -> None:
-        """Remove the record; nothing happens when there is none."""
+    def drafts_before(self, moment: datetime) -> tuple[Dataset, ...]:
+        """Everybody's drafts that were last changed before a moment, oldest first."""
+        ...
+
+    def delete(self, dataset: Dataset) -> None:
+        """Remove the record at the version it was read.
+
+        Raises:
+            StaleDataset: the record has another version, or is gone.
+        """
         ...
 
 

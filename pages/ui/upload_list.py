@@ -13,21 +13,25 @@ from pages.ui.session import runtime
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
 
-_SHOWN: Final = 20
+_PAGE: Final = 20
+_SHOWN: Final = "datasets_shown"
 
 
 def my_datasets(user: User) -> None:
     """Newest first; nothing at all before the first upload."""
-    datasets = runtime().datasets.list(user)
+    n_shown: int = st.session_state.get(_SHOWN, _PAGE)
+    datasets = runtime().datasets.list(user, limit=n_shown + 1)  # one more tells whether there are more
     if not datasets:
         return
     st.subheader("My datasets")
-    for dataset in datasets[:_SHOWN]:
+    for dataset in datasets[:n_shown]:
         _row(user, dataset)
-    if len(datasets) > _SHOWN:
-        with st.expander(f"{len(datasets) - _SHOWN} older ones", key="older_datasets"):
-            for dataset in datasets[_SHOWN:]:
-                _row(user, dataset)
+    if len(datasets) > n_shown:
+        st.button("Show more", key="more_datasets", icon=":material/expand_more:", on_click=_show_more, args=(n_shown,))
+
+
+def _show_more(n_shown: int) -> None:
+    st.session_state[_SHOWN] = n_shown + _PAGE
 
 
 def _row(user: User, dataset: Dataset) -> None:

@@ -79,7 +79,7 @@ def test_a_change_of_what_somebody_else_changed_is_refused(store: DatasetStore) 
 
 def test_a_change_does_not_bring_a_deleted_record_back(store: DatasetStore) -> None:
     store.put(dataset())
-    store.delete(DatasetId("d1"))
+    store.delete(dataset())
     with pytest.raises(StaleDataset):
         store.save(dataset(row_count=5))
     assert store.get(DatasetId("d1")) is None
@@ -107,8 +107,20 @@ def test_an_owner_lists_their_own_newest_first(store: DatasetStore) -> None:
     assert store.list("eve") == ()
 
 
-def test_deleting_removes_and_is_harmless_twice(store: DatasetStore) -> None:
+def test_deleting_removes_what_was_read_and_nothing_newer(store: DatasetStore) -> None:
     store.put(dataset())
-    store.delete(DatasetId("d1"))
-    store.delete(DatasetId("d1"))
-    assert store.get(DatasetId("d1")) is None
+    newer = store.save(dataset(row_count=5))
+    with pytest.raises(StaleDataset):
+        store.delete(dataset())
+    assert store.get(newer.dataset_id) == newer
+    store.delete(newer)
+    assert store.get(newer.dataset_id) is None
+    with pytest.raises(StaleDataset):
+        store.delete(newer)
+
+
+def test_drafts_that_nobody_touched_are_found_oldest_first(store: DatasetStore) -> None:
+    for dataset_id, minutes, status in (("a", 2, "DRAFT"), ("b", 1, "DRAFT"), ("c", 1, "READY"), ("d", 3, "DRAFT")):
+        moment = START + timedelta(minutes=minutes)
+        store.put(dataset(dataset_id, updated_at=moment, status=DatasetStatus(status), owner=dataset_id))
+    assert [found.dataset_id for found in store.drafts_before(START + timedelta(minutes=3))] == ["b", "a"]

@@ -285,6 +285,28 @@ def test_a_deleted_dataset_is_gone_with_its_files(desk: Desk) -> None:
     assert not desk.files.exists(kept.panel_key)
 
 
+def test_a_draft_that_nobody_touched_for_a_month_is_removed_with_its_file(desk: Desk) -> None:
+    kept, old, touched = desk.keep(desk.receive()), desk.receive(user=BOB), desk.receive()
+    desk.clock.advance(seconds=29 * 24 * 3600)
+    desk.service.save_draft(ANN, touched.dataset_id, spec_json="{}")
+    desk.clock.advance(seconds=2 * 24 * 3600)
+    desk.service.remove_old_drafts()
+    assert desk.service.list(BOB) == ()
+    assert not desk.files.exists(old.raw_key)
+    assert {dataset.dataset_id for dataset in desk.service.list(ANN)} == {kept.dataset_id, touched.dataset_id}
+
+
+def test_a_draft_that_is_kept_while_old_ones_are_removed_stays(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = desk.receive()
+    desk.clock.advance(seconds=31 * 24 * 3600)
+    found = desk.records.drafts_before(desk.clock.now())
+    monkeypatch.setattr(desk.records, "drafts_before", lambda _: found)
+    kept = desk.keep(draft)
+    desk.service.remove_old_drafts()
+    assert desk.service.get(ANN, draft.dataset_id) == kept
+    assert desk.files.exists(kept.panel_key)
+
+
 EVERY_CALL: dict[str, Callable[[DatasetService, User, Dataset], object]] = {
     "get": lambda s, u, d: s.get(u, d.dataset_id),
     "delete": lambda s, u, d: s.delete(u, d.dataset_id),
@@ -316,7 +338,7 @@ def test_an_admin_may_do_all_of_it(desk: Desk, call: str) -> None:
 
 
 def test_every_public_call_is_checked_for_ownership() -> None:
-    takes_no_dataset = {"receive", "receive_sample", "samples", "list", "options", "roles"}
+    takes_no_dataset = {"receive", "receive_sample", "samples", "list", "options", "roles", "remove_old_drafts"}
     public = {name for name in vars(DatasetService) if not name.startswith("_")}
     assert public - takes_no_dataset == set(EVERY_CALL)
 

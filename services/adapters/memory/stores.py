@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from services.domain.dataset import Dataset
+from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import StaleDataset, StaleJob
 from services.domain.job import ACTIVE, DatasetId, Job, JobEvent, JobId, JobStatus
 from services.ports import JobFilter, JobPage
@@ -89,9 +90,7 @@ class MemoryDatasetStore:
     def save(self, dataset: Dataset) -> Dataset:
         saved = replace(dataset, version=dataset.version + 1)
         with self._lock:
-            known = self._datasets.get(dataset.dataset_id)
-            if known is None or known.version != dataset.version:
-                raise StaleDataset(dataset_id=dataset.dataset_id, version=dataset.version)
+            self._guard(dataset)
             self._datasets[dataset.dataset_id] = saved
         return saved
 
@@ -106,9 +105,21 @@ class MemoryDatasetStore:
         found.sort(key=lambda dataset: dataset.created_at, reverse=True)
         return tuple(found[:limit])
 
-    def delete(self, dataset_id: DatasetId) -> None:
+    def drafts_before(self, moment: datetime) -> tuple[Dataset, ...]:
         with self._lock:
-            self._datasets.pop(dataset_id, None)
+            drafts = [dataset for dataset in self._datasets.values() if dataset.status is DatasetStatus.DRAFT]
+        found = [draft for draft in drafts if draft.updated_at < moment]
+        return tuple(sorted(found, key=lambda draft: (draft.updated_at, draft.dataset_id)))
+
+    def delete(self, dataset: Dataset) -> None:
+        with self._lock:
+            self._guard(dataset)
+            del self._datasets[dataset.dataset_id]
+
+    def _guard(self, dataset: Dataset) -> None:
+        known = self._datasets.get(dataset.dataset_id)
+        if known is None or known.version != dataset.version:
+            raise StaleDataset(dataset_id=dataset.dataset_id, version=dataset.version)
 
 
 def _matches(job: Job, where: JobFilter) -> bool:

@@ -53,9 +53,19 @@ class SqliteDatasetStore:
             ).fetchall()
         return tuple(_dataset(row) for row in rows)
 
-    def delete(self, dataset_id: DatasetId) -> None:
+    def drafts_before(self, moment: datetime) -> tuple[Dataset, ...]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM datasets WHERE status = 'DRAFT' AND updated_at < ? ORDER BY updated_at, dataset_id",
+                (to_text(moment),),
+            ).fetchall()
+        return tuple(_dataset(row) for row in rows)
+
+    def delete(self, dataset: Dataset) -> None:
+        key = (dataset.dataset_id, dataset.version)
         with self._database.writing() as connection:
-            connection.execute("DELETE FROM datasets WHERE dataset_id = ?", (dataset_id,))
+            if connection.execute("DELETE FROM datasets WHERE dataset_id = ? AND version = ?", key).rowcount == 0:
+                raise StaleDataset(dataset_id=dataset.dataset_id, version=dataset.version)
 
 
 def _row(dataset: Dataset) -> dict[str, object]:
