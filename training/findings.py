@@ -111,8 +111,8 @@ def _about_time(facts: Facts) -> Iterator[Finding]:
                 code="no_frequency",
                 severity=Severity.WARNING,
                 message=f"The dates in {roles.time!r} follow no regular calendar.",
-                remedy="Choose the frequency on the Configure page: one where every period has one row, or a coarser one, "
-                "to which the rows are then added up.",
+                remedy="Choose the frequency on the Configure page: one where every period has one row, or a coarser "
+                "one, to which the rows are then added up.",
                 column=roles.time,
             )
         return
