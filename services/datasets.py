@@ -220,7 +220,7 @@ class DatasetService:
         """Everything that speaks for and against keeping the dataset so. Reads the whole file."""
         dataset = self.get(user, dataset_id)
         try:
-            table = read_table(self._raw(dataset), options)
+            table = read_table(self._raw(dataset), options, keys=roles.series)
         except DataError as exc:
             return unreadable(exc)
         return check_table(table, options, roles, as_of=dataset.taken_on)
@@ -301,7 +301,7 @@ class DatasetService:
         if dataset.status is DatasetStatus.READY:
             return self._as_kept(dataset, options, roles)
         try:
-            panel = panel_of(read_table(self._raw(dataset), options), options, roles)
+            panel = panel_of(read_table(self._raw(dataset), options, keys=roles.series), options, roles)
         except DataError as exc:
             raise InvalidInput(exc.message, remedy=exc.remedy, field=exc.column) from exc
         profile = profile_panel(panel, roles, as_of=dataset.taken_on)

@@ -111,6 +111,16 @@ def test_a_draft_remembers_what_was_chosen(desk: Desk) -> None:
     assert again.draft_spec_json == "{}"
 
 
+def test_account_codes_are_kept_as_they_are_written(desk: Desk) -> None:
+    codes = {"4.1", "4.10", "1E3", "10E2"}
+    text = "month,account,cost\n" + "".join(f"{month},{code},1.50\n" for code in codes for month in MONTHS)
+    draft, roles = desk.receive(text), ColumnRoles(time="month", target="cost", series=("account",))
+    checked = desk.service.check(ANN, draft.dataset_id, desk.service.options(draft), roles)
+    assert set(checked.sample["unique_id"]) == codes
+    kept = desk.keep(draft, roles)
+    assert set(desk.service.panel(ANN, kept.dataset_id)["unique_id"]) == codes
+
+
 def test_keeping_writes_the_panel_and_its_profile(desk: Desk) -> None:
     kept = desk.keep(desk.receive())
     assert kept.status is DatasetStatus.READY
