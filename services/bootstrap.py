@@ -162,9 +162,14 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         reconciler=reconciler,
         warm_up=mlflow.open,
         is_warm=lambda: mlflow.is_ready,
-        tidy=dataset_service.remove_old_drafts,
+        tidy=lambda: _tidy(dataset_service, job_service),
         close=database.close,
     )
+
+
+def _tidy(datasets: DatasetService, jobs: JobService) -> None:
+    datasets.remove_old_drafts()
+    jobs.forget_deleted()
 
 
 def _has_active_job(jobs: JobStore, dataset_id: DatasetId) -> bool:

@@ -10,8 +10,16 @@ from typing import Final
 
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
-from services.domain.errors import ForecastAppError, IllegalTransition, InvalidInput, LimitReached, NotFound, StaleJob
-from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
+from services.domain.errors import (
+    ExecutorUnavailable,
+    ForecastAppError,
+    IllegalTransition,
+    InvalidInput,
+    LimitReached,
+    NotFound,
+    StaleJob,
+)
+from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus, job_of
 from services.ports import Clock, DatasetStore, Executor, FileStore, JobFilter, JobPage, JobStore, RunTracker
 from training.spec import ColumnRoles, ForecastSpec
 
@@ -207,6 +215,31 @@ class JobService:
             if attempt.run_id is not None:
                 return self._executor.log_tail(attempt.run_id, n_lines=n_lines)
         return ""
+
+    def forget_deleted(self) -> None:
+        """Remove what runs of deleted jobs have left behind with the executor, which deleting them could not.
+
+        A run is ours only where the store remembers its job: folders of runs may be shared with another store.
+
+        Raises:
+            ExecutorUnavailable: the executor does not answer.
+        """
+        for token in self._executor.tokens():
+            job_id = job_of(token)
+            if self._jobs.get(job_id) is None and self._jobs.events(job_id):
+                self._forget_run(token)
+
+    def _forget_run(self, token: str) -> None:
+        run_id = self._executor.find(token)
+        if run_id is None:
+            return
+        self._executor.cancel(run_id)
+        try:
+            self._executor.forget(run_id)
+        except ExecutorUnavailable:
+            logger.warning("The run %s of a deleted job stays until the next start", run_id, exc_info=True)
+        else:
+            logger.info("Removed the run %s, which its deleted job had left behind", run_id)
 
     def _authorised(self, user: User, job_id: JobId) -> Job:
         job = self._jobs.get(job_id)

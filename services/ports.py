@@ -268,7 +268,19 @@ class Executor(Protocol):
         ...
 
     def forget(self, run_id: RunId) -> None:
-        """Remove what is kept of an ended run; harmless when there is nothing."""
+        """Remove what is kept of an ended run; harmless when there is nothing.
+
+        Raises:
+            ExecutorUnavailable: it has not ended, or can't be removed now; nothing is removed.
+        """
+        ...
+
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens of all runs of which something is kept.
+
+        Raises:
+            ExecutorUnavailable: they can't be listed now.
+        """
         ...
 
 

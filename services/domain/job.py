@@ -20,6 +20,16 @@ RunId = NewType("RunId", str)  # the executor's own
 MlflowRunId = NewType("MlflowRunId", str)
 
 
+def token_of(job_id: JobId, attempt: int) -> str:
+    """The idempotency token of a job's attempt."""
+    return f"{job_id}-{attempt}"
+
+
+def job_of(token: str) -> JobId:
+    """The job whose attempt a token stands for."""
+    return JobId(token.rpartition("-")[0])
+
+
 class JobStatus(StrEnum):
     """What is true of the world while a job has this status."""
 
@@ -241,7 +251,7 @@ class Job:
 
     def _new_attempt(self, now: datetime, *, is_automatic: bool) -> tuple[Attempt, ...]:
         number = len(self.attempts) + 1
-        token = f"{self.job_id}-{number}"
+        token = token_of(self.job_id, number)
         return (*self.attempts, Attempt(number=number, token=token, is_automatic=is_automatic, submitted_at=now))
 
     def start(self, now: datetime) -> Job:

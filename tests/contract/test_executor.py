@@ -410,16 +410,22 @@ def test_the_log_tail_holds_the_newest_lines(executor: LocalExecutor) -> None:
     assert executor.log_tail(run_id, n_lines=10**9).splitlines()[-1] == "naïve ✓"
 
 
-def test_forgetting_removes_an_ended_run_and_spares_a_living_one(executor: LocalExecutor, runs: Path) -> None:
+def test_forgetting_removes_an_ended_run_and_refuses_a_living_one(executor: LocalExecutor, runs: Path) -> None:
     ended, alive = executor.submit(submission("a-1")), executor.submit(submission("b-1", FOREVER))
     over(executor, ended)
     in_state(executor, alive, RunState.RUNNING)
-    eventually(lambda: not RunDir.of(runs, ended).is_supervised)
+    assert executor.tokens() == ("a-1", "b-1")
+    executor.forget(ended)  # its supervisor may still be on its way out
     executor.forget(ended)
-    executor.forget(ended)
-    executor.forget(alive)
+    with pytest.raises(ExecutorUnavailable, match="has not ended"):
+        executor.forget(alive)
+    assert executor.tokens() == ("b-1",)
     assert not (runs / ended).exists()
     assert seen(executor, alive).state is RunState.RUNNING
+
+
+def test_before_the_first_run_there_is_none_to_list(executor: LocalExecutor) -> None:
+    assert executor.tokens() == ()
 
 
 def test_a_folder_that_can_not_be_written_is_an_executor_that_does_not_answer(tmp_path: Path) -> None:

@@ -93,6 +93,10 @@ class ScriptedExecutor:
         self.forgotten.append(run_id)
         self.runs.pop(run_id, None)
 
+    def tokens(self) -> tuple[str, ...]:
+        self._answer()
+        return tuple(sorted(self.runs))
+
     def set(
         self,
         run_id: RunId,

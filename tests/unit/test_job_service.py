@@ -13,6 +13,7 @@ from services.adapters.sqlite.jobs import SqliteJobStore
 from services.domain.access import User
 from services.domain.dataset import DatasetStatus
 from services.domain.errors import (
+    ExecutorUnavailable,
     IllegalTransition,
     InvalidInput,
     LimitReached,
@@ -21,7 +22,7 @@ from services.domain.errors import (
     StaleJob,
 )
 from services.domain.failure import Cause
-from services.domain.job import DatasetId, EventKind, Job, JobId, JobStatus
+from services.domain.job import DatasetId, EventKind, Job, JobId, JobStatus, RunId
 from services.jobs import Limits
 from services.ports import JobFilter, RunState
 from tests.support.world import ADMIN, ANN, BOB, World, make_dataset, make_spec
@@ -33,6 +34,12 @@ D1 = DatasetId("d1")
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+def run_of(job: Job) -> RunId:
+    assert job.attempt is not None
+    assert job.attempt.run_id is not None
+    return job.attempt.run_id
 
 
 def kinds(world: World, job: Job) -> list[EventKind]:
@@ -320,6 +327,25 @@ def test_left_overs_that_can_not_be_removed_do_not_keep_the_job(world: World, ca
     assert world.jobs.get(job.job_id) is None
     assert world.tracker.deleted == [f"mlflow-{job.job_id}-1"], "the other left-overs are removed all the same"
     assert "left behind" in caplog.text
+
+
+def test_runs_that_a_deleted_job_left_behind_are_removed_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted, other = world.running(), world.running()
+    world.executor.set(RunId("elsewhere-1"), RunState.SUCCEEDED)  # of an app with another store
+    world.executor.set(run_of(deleted), RunState.FAILED)
+    world.reconciler.tick()
+
+    def refuse(_: RunId) -> None:
+        raise ExecutorUnavailable("it has not ended")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.executor, "forget", refuse)
+        world.service.delete(ANN, deleted.job_id)
+        world.service.forget_deleted()
+    assert set(world.executor.runs) == {run_of(deleted), run_of(other), "elsewhere-1"}
+    world.service.forget_deleted()
+    assert set(world.executor.runs) == {run_of(other), "elsewhere-1"}
+    assert world.now(other).status is JobStatus.RUNNING
 
 
 def test_the_log_is_that_of_the_latest_attempt_that_ran(world: World) -> None:

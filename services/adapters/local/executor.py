@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 _SAME_START_S: Final = 5.0  # a process that began within this of the recorded moment is the one recorded
+_LEAVES_WITHIN_S: Final = 2.0  # a supervisor is gone moments after it wrote down the end
+_LOOK_EVERY_S: Final = 0.05
 _TAIL_BYTES: Final = 256 * 1024
 
 Command = Callable[[Submission], list[str]]
@@ -114,8 +116,18 @@ class LocalExecutor:
     def forget(self, run_id: RunId) -> None:
         run = RunDir.of(self._runs, run_id)
         with self._translated("remove a run"):
-            if run.exists and not run.is_supervised:
-                shutil.rmtree(run.path)
+            if not run.exists:
+                return
+            deadline = time.monotonic() + _LEAVES_WITHIN_S
+            while run.is_supervised:
+                if time.monotonic() > deadline:
+                    raise ExecutorUnavailable(f"The run {run_id} has not ended, so nothing of it is removed.")
+                time.sleep(_LOOK_EVERY_S)
+            shutil.rmtree(run.path)
+
+    def tokens(self) -> tuple[str, ...]:
+        with self._translated("list its runs"):
+            return tuple(sorted(path.parent.name for path in self._runs.glob("[!.]*/order.json")))
 
     @contextmanager
     def _translated(self, action: str) -> Iterator[None]:
