@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.adapters.memory.stores import MemoryDatasetStore
-from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.database import MIGRATIONS, Database, to_text
 from services.adapters.sqlite.datasets import SqliteDatasetStore
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import StaleDataset
@@ -124,3 +125,24 @@ def test_drafts_that_nobody_touched_are_found_oldest_first(store: DatasetStore) 
         moment = START + timedelta(minutes=minutes)
         store.put(dataset(dataset_id, updated_at=moment, status=DatasetStatus(status), owner=dataset_id))
     assert [found.dataset_id for found in store.drafts_before(START + timedelta(minutes=3))] == ["b", "a"]
+
+
+def test_records_of_the_first_schema_are_still_there(tmp_path: Path) -> None:
+    first = tmp_path / "migrations"
+    first.mkdir()
+    shutil.copy(MIGRATIONS / "0001_jobs_and_datasets.sql", first)
+    old = Database(tmp_path / "state.db", migrations=first)
+    columns = "dataset_id, owner, name, source, suffix, status, created_at, updated_at, options_json, roles_json"
+    with old.writing() as connection:
+        connection.execute(
+            f"INSERT INTO datasets ({columns}, profile_json, draft_spec_json, size_bytes, row_count, series_count)"
+            " VALUES ('d1', 'ann', 'a.csv', 'file', '.csv', 'READY', ?, ?, '', '', '', '', 1, 7, 2)",
+            (to_text(START), to_text(START)),
+        )
+    old.close()
+    database = Database(tmp_path / "state.db")
+    store = SqliteDatasetStore(database)
+    (kept,) = store.list("ann")
+    assert (kept.version, kept.panel_key, kept.taken_on) == (0, "datasets/d1/panel.parquet", START.date())
+    assert store.save(kept).version == 1
+    database.close()
