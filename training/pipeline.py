@@ -15,7 +15,7 @@ from training.artifacts import ID, TARGET, TIME
 from training.engine import Engine, Unit, chunks
 from training.environment import environment, versions_digest
 from training.errors import ModelError
-from training.evaluation import OBSERVED, WINDOW, cut, plan_windows
+from training.evaluation import OBSERVED, SCALE, WINDOW, cut, naive_scale, plan_windows
 from training.features import Framed, frame
 from training.intervals import STEP_AHEAD
 from training.models import scope_of
@@ -144,13 +144,14 @@ class _Windows:
     def __init__(self, framed: Framed, spec: ForecastSpec) -> None:
         self._framed = framed
         self._h = spec.horizon
+        self._season_length = spec.frequency.season_length
         self.sizes = framed.history.groupby(ID, observed=True, sort=True).size()
         self.plan = plan_windows(
             self.sizes,
             h=spec.horizon,
             step=spec.step,
             n_windows=spec.n_windows,
-            season_length=spec.frequency.season_length,
+            season_length=self._season_length,
         )
         columns = framed.columns
         self._ahead = [ID, TIME, STEP, *columns.calendar, *columns.future, *columns.static]
@@ -162,20 +163,22 @@ class _Windows:
         return _rows_of(history, unit.series), _rows_of(future[self._ahead], unit.series)
 
     def actuals(self) -> pd.DataFrame:
-        """``unique_id, window, ds, cutoff, step_ahead, y, observed`` of every backtest row."""
+        """``unique_id, window, ds, cutoff, step_ahead, y, observed, scale`` of every backtest row."""
         parts = []
         for window, rows in self.plan.groupby(WINDOW):
             train, test = cut(self._framed.history, rows, self._h)
             cutoff = train.groupby(ID, observed=True, sort=False)[TIME].last()
+            scale = naive_scale(train, self._season_length)
             parts.append(
                 test[[ID, TIME, TARGET, OBSERVED]].assign(
                     window=int(str(window)),
                     cutoff=test[ID].map(cutoff),
+                    scale=test[ID].map(scale),
                     **{STEP_AHEAD: test.groupby(ID, observed=True, sort=False).cumcount() + 1},
                 )
             )
         if not parts:
-            return pd.DataFrame(columns=[ID, TIME, TARGET, OBSERVED, WINDOW, "cutoff", STEP_AHEAD])
+            return pd.DataFrame(columns=[ID, TIME, TARGET, OBSERVED, WINDOW, "cutoff", SCALE, STEP_AHEAD])
         return pd.concat(parts, ignore_index=True)
 
     def _of(self, window: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:

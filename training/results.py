@@ -52,17 +52,17 @@ def assemble(
 
     Args:
         done: every unit's result.
-        actuals: ``unique_id, window, ds, cutoff, step_ahead, y, observed`` of every backtest row.
+        actuals: ``unique_id, window, ds, cutoff, step_ahead, y, observed, scale`` of every backtest row; the scale is
+            the naive one of what the models saw before the cutoff.
         history: ``unique_id, ds, y``, sorted.
         unusable: reason by ``unique_id`` of series no model saw.
         spec: the configuration.
     """
     got = _collect(done, spec)
     forecast = _concat(got.forecasts, [ID, TIME, MEAN, MODEL])
-    season_length = spec.frequency.season_length
-    scaled, mase_scale = _with_scales(actuals, history, season_length)
-    backtest = _whole_series_only(_concat(got.backtests, [ID, TIME, MEAN, MODEL, WINDOW]), scaled)
-    backtest, forecast = with_bands(backtest, forecast, naive_scale(history, season_length), spec)
+    mase_scale = actuals.sort_values(WINDOW).drop_duplicates(ID, keep="last").set_index(ID)[SCALE]
+    backtest = _whole_series_only(_concat(got.backtests, [ID, TIME, MEAN, MODEL, WINDOW]), actuals)
+    backtest, forecast = with_bands(backtest, forecast, naive_scale(history, spec.frequency.season_length), spec)
     reasons = Reasons(
         notes=_concat(got.notes, [ID, REASON, FALLBACK, MODEL, WINDOW]),
         unusable=unusable,
@@ -116,18 +116,6 @@ def _concat(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 
 def _sorted(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return rows.sort_values(by, kind="stable", ignore_index=True)
-
-
-def _with_scales(actuals: pd.DataFrame, history: pd.DataFrame, season_length: int) -> tuple[pd.DataFrame, pd.Series]:
-    """Actuals with the naive scale before their own cutoff, and by series the one before its first cutoff."""
-    cutoffs = actuals[[ID, WINDOW, CUTOFF]].drop_duplicates()
-    parts = []
-    for window, rows in cutoffs.groupby(WINDOW):
-        before = history[history[TIME] <= history[ID].map(rows.set_index(ID)[CUTOFF])]
-        parts.append(naive_scale(before, season_length).rename_axis(ID).reset_index().assign(**{WINDOW: window}))
-    scales = _concat(parts, [ID, SCALE, WINDOW])
-    first = scales.sort_values(WINDOW).drop_duplicates(ID, keep="last").set_index(ID)[SCALE]
-    return actuals.merge(scales, on=[ID, WINDOW], how="left"), first
 
 
 def _whole_series_only(rows: pd.DataFrame, actuals: pd.DataFrame) -> pd.DataFrame:
