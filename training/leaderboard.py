@@ -156,7 +156,7 @@ def leaderboard(
                 "score": number(verdict.panel[metric].get(model)),
                 "metrics": {name: number(verdict.panel[name].get(model)) for name in METRICS},
                 "skill_vs_seasonal_naive": _skill(model, verdict, backtest, metric),
-                "share_won": number((verdict.best == model).mean()) if len(verdict.best) else None,
+                "share_won": number((verdict.chosen == model).mean()),
                 "coverage": {str(level): number(shares[coverage(level)].get(model)) for level in spec.levels},
                 "n_series": int(own["mae"].notna().sum()),
                 "n_failed": len(failed),
@@ -174,12 +174,12 @@ def leaderboard(
 
 
 def _winner(verdict: Verdict, spec: ForecastSpec) -> str:
-    """The model most scored series get, or the best over the panel; ties go to the better rank."""
-    counts = verdict.chosen[verdict.chosen.index.isin(verdict.best.index)].value_counts()
-    if spec.selection is Selection.OVERALL or counts.empty:
-        return verdict.ranked[0]
-    leading = [str(model) for model in counts.index[counts == counts.max()]]
-    return min(leading, key=verdict.ranked.index)
+    """The model that most series get, or the best over the panel that has a forecast; ties go to the better rank."""
+    counts = verdict.chosen.value_counts()
+    used = [model for model in verdict.ranked if model in counts.index]
+    if not used or spec.selection is Selection.OVERALL:
+        return (used or verdict.ranked)[0]
+    return max(used, key=lambda model: counts[model])
 
 
 def _skill(model: str, verdict: Verdict, backtest: pd.DataFrame, metric: str) -> float | None:

@@ -197,7 +197,7 @@ def _read(args: argparse.Namespace) -> tuple[pd.DataFrame, ForecastSpec]:
     base = _spec_file(args.spec) if args.spec else None
     roles = roles_of(args, base)
     options = sniff(args.data, args.data.name)
-    table = read_table(args.data, options)
+    table = read_table(args.data, options, keys=roles.series)
     panel = build_panel(table, roles, date_format=options.date_format, day_first=options.day_first)
     return panel, spec_of(args, base, roles, panel)
 
@@ -236,7 +236,7 @@ def leaderboard_text(results: Results) -> str:
     board: dict[str, Any] = results.leaderboard
     entries = board["models"]
     levels = list(entries[0]["coverage"])
-    head = ["", "model", str(board["metric"]), "skill", "won", *(f"in {level} %" for level in levels), "failed", "s"]
+    head = ["", "model", str(board["metric"]), "skill", "chosen", *(f"in {level} %" for level in levels), "failed", "s"]
     lines = [head]
     for entry in entries:
         covered = [_percent(entry["coverage"][level]) for level in levels]

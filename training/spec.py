@@ -159,7 +159,7 @@ Level = Annotated[int, Field(ge=50, le=99)]
 class ForecastSpec(_Strict):
     """The configuration of one forecast.
 
-    ``horizon``, ``step_size`` count periods of ``freq``; ``levels`` are in percent;
+    ``horizon``, ``step_size`` count periods of ``freq``; ``levels`` are in percent, none for no intervals;
     ``time_limit_s`` in seconds.
     """
 

@@ -66,6 +66,15 @@ def test_a_users_file_becomes_forecasts_and_a_leaderboard(sales, tmp_path, capsy
     assert not (output / ".checkpoints").exists()
 
 
+def test_account_codes_name_their_series_as_the_file_does(sales, tmp_path):
+    table = pd.read_csv(sales, sep=";", dtype=str)
+    table["Product"] = "1E3"
+    table.to_csv(sales, index=False, sep=";")
+    assert main(options(sales, tmp_path / "out")) == 0
+    forecast = pd.read_parquet(tmp_path / "out" / "forecast.parquet")
+    assert set(forecast["unique_id"]) == {"north / 1E3", "south / 1E3"}
+
+
 def test_the_written_spec_gives_the_same_forecast_again(sales, tmp_path):
     assert main(options(sales, tmp_path / "one", "--metric", "mase", "--level", "90")) == 0
     again = ["--data", str(sales), "--spec", str(tmp_path / "one/spec.json"), "--as-of", "2030-01-01",
@@ -85,6 +94,20 @@ def test_options_override_a_spec_file(sales, tmp_path):
     written = json.loads((tmp_path / "two/spec.json").read_text())
     assert (written["horizon"], written["n_windows"], written["models"]) == (5, 1, ["SeasonalNaive"])
     assert written["roles"]["time"] == "Month"
+
+
+def test_a_spec_without_interval_levels_is_run_and_shown(sales, tmp_path, capsys):
+    assert main(options(sales, tmp_path / "one", "--models", "SeasonalNaive")) == 0
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(json.loads((tmp_path / "one/spec.json").read_text()) | {"levels": []}))
+    capsys.readouterr()
+    again = ["--data", str(sales), "--spec", str(spec), "--as-of", "2030-01-01", "--cores", "1"]
+    assert main([*again, "--output", str(tmp_path / "two")]) == 0
+    shown = capsys.readouterr().out
+    assert "SeasonalNaive" in shown
+    assert "chosen" in shown
+    assert "in 80 %" not in shown
+    assert list(pd.read_parquet(tmp_path / "two/forecast.parquet")) == ["unique_id", "ds", "model", "mean"]
 
 
 @pytest.mark.parametrize("form", [["--models", "prophet,xgboost"], ["--models", "Prophet", "--models", "xgboost"]])

@@ -108,7 +108,10 @@ def test_the_leaderboard_holds_what_the_screens_expect(done):
         }  # fmt: skip
         assert set(entry["coverage"]) == {"80", "95"}
         assert entry["score"] == entry["metrics"]["wape"]
-    assert sum(entry["share_won"] for entry in board["models"]) == pytest.approx(1.0, abs=1e-4)
+    chosen = done.scores[done.scores["selected"]]["model"].value_counts(normalize=True)
+    for entry in board["models"]:
+        assert entry["share_won"] == pytest.approx(chosen.get(entry["model"], 0.0), abs=1e-5)
+    assert board["winner"] == chosen.idxmax()
     naive = done.entry("SeasonalNaive")
     assert naive["skill_vs_seasonal_naive"] == 0.0
 
@@ -119,6 +122,89 @@ def test_components_sum_to_the_forecast_and_exist_for_prophet_only(done):
     total = components.groupby(["unique_id", "ds"])["value"].sum()
     means = done.forecast[done.forecast["model"] == "Prophet"].set_index(["unique_id", "ds"])["mean"]
     np.testing.assert_allclose(total.sort_index(), means.sort_index(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("non_negative", [False, True])
+def test_components_with_a_covariate_known_in_the_future_sum_to_the_forecast(tmp_path, non_negative):
+    price = np.cos(np.arange(66.0))
+    y = np.concatenate([-20 + 30 * price[:60] + seasonal(60, level=0, noise=0.5), [np.nan] * 6])
+    spec = spec_of(models=("Prophet",), n_windows=1, covariates={"trend": "future"}, non_negative=non_negative)
+    done = run_panel(tmp_path, panel_of({"a": y}, trend={"a": price}), spec)
+    parts = done.frame(artifacts.COMPONENTS).pivot(index="ds", columns="component", values="value")
+    means = done.forecast[done.forecast["model"] == "Prophet"].set_index("ds")["mean"]
+    assert len(means) == 6
+    np.testing.assert_allclose(parts.sum(axis=1), means, atol=1e-9)
+    assert {"trend", "trend (covariate)"} <= set(parts)
+    assert bool(means.min() < 0) is not non_negative
+    assert ("floor at zero" in parts) is non_negative
+
+
+class _FailsAtTheEnd:
+    """A model that is the best in every backtest and then has no forecast."""
+
+    def forecast(self, history, future, setting, *, explain):
+        if explain:
+            raise RuntimeError("memory ran out")
+        from training.models.base import Forecast, notes
+
+        truth = [float(TRUTH[ds]) for ds in future["ds"]]
+        return Forecast(rows=future[["unique_id", "ds"]].assign(mean=truth), notes=notes())
+
+
+TRUTH = dict(zip(stamps("MS", 60), seasonal(60), strict=True))
+
+
+@pytest.mark.parametrize("selection", ["per_series", "overall"])
+def test_a_model_that_fails_only_in_the_forecast_is_scored_but_neither_chosen_nor_winner(
+    tmp_path, monkeypatch, selection
+):
+    from training.models import forecaster
+
+    monkeypatch.setattr(
+        "training.engine.forecaster", lambda name: _FailsAtTheEnd() if name == "XGBoost" else forecaster(name)
+    )
+    done = run_panel(tmp_path, panel_of({"a": list(TRUTH.values())}), spec_of(models=FAST, selection=selection))
+    scores = done.scores.set_index("model")
+    assert scores.loc["XGBoost", "mae"] == 0.0
+    assert scores.loc["XGBoost", "reason"] == "XGBoost failed: memory ran out"
+    assert scores["selected"].to_dict() == {"SeasonalNaive": True, "XGBoost": False}
+    assert set(done.forecast["model"]) == {"SeasonalNaive"}
+    assert done.leaderboard["winner"] == "SeasonalNaive"
+    assert (done.entry("SeasonalNaive")["share_won"], done.entry("XGBoost")["share_won"]) == (1.0, 0.0)
+
+
+def test_a_series_no_model_was_tested_on_counts_for_the_model_whose_forecast_it_gets(tmp_path):
+    values = {"long": seasonal(60), "new": [3.0, 4.0], "newer": [5.0]}
+    done = run_panel(tmp_path, panel_of(values), spec_of(models=FAST, n_windows=1, selection="per_series"))
+    selected = done.scores[done.scores["selected"]]
+    assert len(selected) == 3
+    for entry in done.leaderboard["models"]:
+        assert entry["share_won"] == pytest.approx((selected["model"] == entry["model"]).mean(), abs=1e-5)
+
+
+def test_a_run_without_interval_levels_has_no_bounds_and_no_coverage(tmp_path):
+    panel = panel_of({"a": seasonal(60), "b": seasonal(60, 1)})
+    done = run_panel(tmp_path, panel, spec_of(models=FAST, n_windows=2, levels=()))
+    assert list(done.forecast) == ["unique_id", "ds", "model", "mean"]
+    assert list(done.backtest) == ["unique_id", "cutoff", "ds", "model", "y", "mean"]
+    assert not [name for name in done.scores if name.startswith("coverage")]
+    board = done.leaderboard
+    assert all(entry["coverage"] == {} for entry in board["models"])
+    assert [worth["coverage"] for worth in board["choices"].values()] == [{}, {}]
+    assert done.entry("SeasonalNaive")["score"] is not None
+
+
+def test_the_scale_before_a_cutoff_knows_nothing_of_a_value_behind_it(tmp_path):
+    steady = [10.0, 12.0] * 14
+    values = {"a": [*steady, *[np.nan] * 4, 500.0, *steady[:3]]}  # the gap reaches over the cutoff
+    panel = panel_of(values)
+    later = panel.assign(y=panel["y"].replace(500.0, 12.0))
+    spec = spec_of(models=("SeasonalNaive",), n_windows=1, metric="mase")
+    found = []
+    for name, rows in (("one", panel), ("two", later)):
+        scores = run_panel(tmp_path / name, rows, spec).scores.iloc[0]
+        found.append(scores["mae"] / scores["mase"])
+    assert found[0] == pytest.approx(found[1])
 
 
 def test_negative_series_stay_negative(done):
