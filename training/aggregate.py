@@ -91,8 +91,10 @@ def _aggregate(
     """One row a period; what is clearly less than usual of one is no observation of it.
 
     Filling the finer gaps instead would let a value after a period's end into its total. A period that is not
-    observed is filled like any other, anew for every cutoff, and never scored. Where an absent row means zero,
-    it is no hole: sums stay, and means count it.
+    observed is filled like any other, anew for every cutoff, and never scored. Of a sum that lacks only a few
+    steps, these count with the average of the others in the period. Business days are not raised so: what is
+    absent there is most often a holiday. Where an absent row means zero, it is no hole: sums stay, and means
+    count it.
     """
     out = combine(labelled, [ID, TIME], spec.aggregation)
     is_zero = spec.gaps is GapPolicy.ZERO
@@ -113,6 +115,12 @@ def _aggregate(
     target = out[TARGET].mask(is_thin)
     if is_zero and native and spec.aggregation is Aggregation.MEAN:
         target = target * verdict["share"].to_numpy()
+    if not is_zero and native and native.rule != "B" and spec.aggregation is Aggregation.SUM:
+        share = verdict["open_share"].fillna(1.0).to_numpy()
+        is_short = target.notna().to_numpy() & (share < 1.0) & ~verdict["is_partial"].eq(True).to_numpy()
+        detail = f"sums of periods that lack some {origin} data, raised to the whole period by their own average"
+        record(changes, "raised_sums", out[is_short], detail)
+        target = target / np.where(is_short, share, 1.0)
     out[TARGET] = target
     out[PARTIAL] = verdict["is_partial"].eq(True).to_numpy()
     return out

@@ -26,6 +26,7 @@ _SLACK: Final = 0.05  # of the usual steps that may be absent
 _SLACK_STEPS: Final = 1.0  # of data finer than weekly: a holiday
 _SIGMAS: Final = 3.0
 _SLACK_OF_A_MEAN: Final = 0.5  # a mean of half the steps still is one
+_OPEN: Final = 0.5  # share of its occurrences from which a slot is one that the series has
 _ROUNDING: Final = 1e-9
 
 
@@ -43,12 +44,17 @@ class _Usual:
         overall = seen.sum(axis=1) / there.sum(axis=1)
         share = np.where(there > 0, seen / np.maximum(there, 1), overall[:, None])
         self._share, self._doubt = _prefix(share), _prefix(share * (1 - share))
+        self._open = _prefix((share >= _OPEN).astype(float))
         self.is_regular = (share * seen).sum(axis=1) >= _REGULAR * seen.sum(axis=1)
         self.is_closed_at_times = share.min(axis=1) < 1
 
     def expected(self, series: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
         """Usual number of observations on the steps ``start <= step < stop``."""
         return _between(self._share, series, start, stop)
+
+    def open_steps(self, series: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+        """Number of steps in slots that the series has more often than not."""
+        return _between(self._open, series, start, stop)
 
     def variance(self, series: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
         """Variance of that number, were each step there or not by itself."""
@@ -80,8 +86,8 @@ def cover(
 
     Returns:
         By ``unique_id, ds`` of each period with an observation: ``is_partial`` where a series begins or ends
-        inside it, ``is_thin`` where between these ends clearly less than usual is observed, and ``share``
-        of the grid's steps that are observed.
+        inside it, ``is_thin`` where between these ends clearly less than usual is observed, ``share`` of the grid's
+        steps that are observed, and ``open_share`` of those in slots that the series usually has, at most 1.
     """
     series, names = pd.factorize(observed[ID])
     start, end = spans(labels, to)
@@ -129,4 +135,12 @@ def _judge(
         doubt = np.sqrt(np.maximum(usual.variance(own, inner, outer), 0.0))
         slack = np.maximum(slack, _SLACK_STEPS) + _SIGMAS * doubt
     is_thin = regular & ~is_partial & (lacking > slack + _ROUNDING)
-    return pd.DataFrame({"is_partial": is_partial, "is_thin": is_thin, "share": n / (outer - inner)})
+    open_steps = np.where(regular, usual.open_steps(own, inner, outer), n)
+    return pd.DataFrame(
+        {
+            "is_partial": is_partial,
+            "is_thin": is_thin,
+            "share": n / (outer - inner),
+            "open_share": np.minimum(n / np.maximum(open_steps, 1.0), 1.0),
+        }
+    )

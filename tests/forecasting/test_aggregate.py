@@ -204,3 +204,41 @@ def test_a_thousand_series_of_days_become_months_within_seconds():
     prepared = prepare_panel(panel, spec_of(), as_of=LONG_AGO)
     assert time.process_time() - started < 10
     assert len(prepared.history) == 12_000
+
+
+def days_of_ten(*, without: tuple[str, str] | None = None) -> pd.DataFrame:
+    ds = pd.date_range("2023-01-01", "2024-06-30", freq="D")
+    frame = pd.DataFrame({"unique_id": "a", "ds": ds, "y": 10.0})
+    return frame if without is None else frame[~frame["ds"].between(*without)]
+
+
+def february(frame: pd.DataFrame, **values) -> tuple[float, list[str]]:
+    prepared = prepare_panel(frame, spec_of(freq="MS", horizon=2, **values), as_of=None)
+    history = prepared.history.set_index("ds")["y"]
+    return history["2024-02-01"], [change.kind for change in prepared.changes]
+
+
+def test_a_sum_that_lacks_two_days_is_raised_to_the_whole_month():
+    y, changes = february(days_of_ten(without=("2024-02-10", "2024-02-11")))
+    assert y == pytest.approx(290.0)
+    assert "raised_sums" in changes
+
+
+def test_a_sum_is_left_alone_where_an_absent_row_means_zero():
+    y, changes = february(days_of_ten(without=("2024-02-10", "2024-02-11")), gaps="zero")
+    assert y == 270.0
+    assert "raised_sums" not in changes
+
+
+def test_days_that_a_shop_is_always_closed_are_not_made_up():
+    frame = days_of_ten()
+    y, changes = february(frame[frame["ds"].dt.dayofweek != 6])
+    assert y == 250.0
+    assert "raised_sums" not in changes
+
+
+def test_a_holiday_among_business_days_is_not_made_up():
+    frame = days_of_ten(without=("2024-02-12", "2024-02-12"))
+    y, changes = february(frame[frame["ds"].dt.dayofweek < 5])
+    assert y == 200.0
+    assert "raised_sums" not in changes
