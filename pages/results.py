@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.ui import links, result_tabs
 from pages.ui.errors import error_boundary
-from pages.ui.format import STATUS_TEXTS, escape
+from pages.ui.format import badge, escape
 from pages.ui.job_table import job_table
 from pages.ui.result_header import header
 from pages.ui.result_picker import picker
@@ -44,7 +44,7 @@ def show(user: User, job_id: JobId) -> None:
     if not job.has_results:
         st.title(escape(job.name))
         st.info(
-            f"This job has no results: its status is “{STATUS_TEXTS[job.status].lower()}”. "
+            f"This job has no results: its status is “{badge(job).text.lower()}”. "
             "They appear here once it has completed.",
             icon=":material/hourglass_empty:",
         )

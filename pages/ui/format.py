@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timedelta, tzinfo
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import pandas as pd
 
@@ -55,6 +55,23 @@ STATUS_GLYPHS: Final[dict[JobStatus, str]] = {
     JobStatus.COMPLETED: "✓",
     JobStatus.FAILED: "✕",
 }
+
+
+class Badge(NamedTuple):
+    """How a job's state is shown: in words, as icon or as glyph."""
+
+    text: str
+    icon: str
+    glyph: str
+    color: Color
+
+
+STATUS_BADGES: Final = {
+    status: Badge(STATUS_TEXTS[status], STATUS_ICONS[status], STATUS_GLYPHS[status], STATUS_COLORS[status])
+    for status in JobStatus
+}
+# A run that the executor has taken and not begun is RUNNING to the state machine; to its owner it waits.
+QUEUED: Final = Badge("Queued", ":material/hourglass_empty:", "◌", "gray")
 METRIC_TEXTS: Final[dict[str, str]] = {
     "wape": "WAPE", "mase": "MASE", "rmse": "RMSE", "mae": "MAE", "smape": "sMAPE", "mape": "MAPE", "bias": "Bias",
 }  # fmt: skip
@@ -103,11 +120,21 @@ def about(seconds: float) -> str:
     return f"about {minutes:.0f} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
 
 
+def is_waiting(job: Job) -> bool:
+    """Whether the latest attempt was asked for and nothing of it has been computed yet."""
+    return job.is_active and job.attempt is not None and job.attempt.started_at is None
+
+
+def badge(job: Job) -> Badge:
+    """How the state of a job is shown."""
+    return QUEUED if job.status is JobStatus.RUNNING and is_waiting(job) else STATUS_BADGES[job.status]
+
+
 def elapsed(job: Job, now: datetime) -> timedelta | None:
-    """How long the latest attempt has been going, or took; ``None`` before the first start."""
-    if job.started_at is None:
-        return None
-    return (job.ended_at or now) - job.started_at
+    """How long the latest attempt has been computing, or took; while it waits, how long it has waited."""
+    attempt = job.attempt
+    since = attempt and (attempt.started_at or attempt.submitted_at)
+    return (job.ended_at or now) - since if since else None
 
 
 def moment(at: datetime | None, zone: tzinfo, *, now: datetime | None = None) -> str:

@@ -9,12 +9,11 @@ import streamlit as st
 from pages.ui import links, spec_view
 from pages.ui.errors import error_boundary, guarded, notify
 from pages.ui.format import (
-    STATUS_COLORS,
-    STATUS_ICONS,
-    STATUS_TEXTS,
+    badge,
     duration,
     elapsed,
     escape,
+    is_waiting,
     metric_text,
     moment,
     score,
@@ -85,12 +84,15 @@ def confirm(user: User) -> None:
 def _header(job: Job) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(escape(job.name), width="content")
-        st.badge(STATUS_TEXTS[job.status], icon=STATUS_ICONS[job.status], color=STATUS_COLORS[job.status])
+        shown = badge(job)
+        st.badge(shown.text, icon=shown.icon, color=shown.color)
     zone, now = timezone(), runtime().clock.now()
     facts = [f"Dataset: {escape(job.dataset_name)}", f"created {moment(job.created_at, zone, now=now)}"]
-    if job.started_at:
-        facts.append(f"started {moment(job.started_at, zone, now=now)}")
-        facts.append(f"{'running for' if job.is_active else 'took'} {duration(elapsed(job, now))}")
+    if job.attempt:
+        begun = job.attempt.started_at
+        facts.append(f"{'started' if begun else 'sent'} {moment(begun or job.attempt.submitted_at, zone, now=now)}")
+        verb = "waiting for" if is_waiting(job) else "running for" if job.is_active else "took"
+        facts.append(f"{verb} {duration(elapsed(job, now))}")
     if len(job.attempts) > 1:
         facts.append(f"attempt {len(job.attempts)}")
     st.caption(" · ".join(facts))

@@ -10,10 +10,21 @@ import pandas as pd
 import streamlit as st
 
 from pages.ui import links
-from pages.ui.format import STATUS_COLORS, STATUS_GLYPHS, STATUS_TEXTS, ago, duration, elapsed, metric_text, score
+from pages.ui.format import (
+    QUEUED,
+    STATUS_BADGES,
+    Badge,
+    ago,
+    badge,
+    duration,
+    elapsed,
+    is_waiting,
+    metric_text,
+    score,
+)
 from services.domain.job import Job, JobStatus
 
-_STATUS_OPTIONS: Final = [f"{STATUS_GLYPHS[s]} {STATUS_TEXTS[s]}" for s in JobStatus]
+_BADGES: Final = (*STATUS_BADGES.values(), QUEUED)
 
 
 def job_rows(jobs: Sequence[Job], now: datetime, *, with_owner: bool) -> pd.DataFrame:
@@ -21,10 +32,10 @@ def job_rows(jobs: Sequence[Job], now: datetime, *, with_owner: bool) -> pd.Data
     rows = [
         {
             "Job": job.name,
-            "Status": [f"{STATUS_GLYPHS[job.status]} {STATUS_TEXTS[job.status]}"],
+            "Status": [_cell(badge(job))],
             "Progress": job.progress.percent,
             "Now": _now(job),
-            "Elapsed": duration(elapsed(job, now)),
+            "Elapsed": f"{'waiting ' if is_waiting(job) else ''}{duration(elapsed(job, now))}",
             "Best model": job.outcome.best_model if job.outcome else "",
             "Error": f"{metric_text(job.outcome.metric)} {score(job.outcome.score, job.outcome.metric)}"
             if job.outcome
@@ -72,7 +83,10 @@ def job_table(
                 "Job", on_click=open_job, key=opened, type="tertiary", alignment="left", width=290
             ),
             "Status": st.column_config.MultiselectColumn(
-                "Status", options=_STATUS_OPTIONS, color=[STATUS_COLORS[s] for s in JobStatus], width=130
+                "Status",
+                options=[_cell(shown) for shown in _BADGES],
+                color=[shown.color for shown in _BADGES],
+                width=130,
             ),
             "Progress": st.column_config.ProgressColumn(
                 "Progress", min_value=0, max_value=100, format="%d %%", width=110
@@ -80,6 +94,10 @@ def job_table(
             "Now": st.column_config.TextColumn("What is going on", width=190),
         },
     )
+
+
+def _cell(shown: Badge) -> str:
+    return f"{shown.glyph} {shown.text}"
 
 
 def _now(job: Job) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from services.domain.errors import StoreUnavailable
-from services.domain.job import JobId, JobStatus
+from services.domain.job import JobId, JobStatus, RunId
 from services.ports import JobFilter, JobPage
 from tests.support.screens import Stage, texts
 
@@ -105,6 +107,26 @@ def test_while_the_store_is_down_the_last_known_list_stays_with_since_when(
 def test_only_what_is_legal_can_be_pressed(stage: Stage, make: str, actions: set[str]) -> None:
     getattr(stage, make)()
     assert enabled(stage.open("jobs", job="j1")) == actions
+
+
+def test_a_job_that_waits_for_its_turn_is_queued_and_its_waiting_is_no_running_time(stage: Stage) -> None:
+    now = stage.clock.now()
+    job = stage.pending().start(now - timedelta(seconds=95)).accepted(RunId("r1"), "Waiting for a free place", now)
+    stage.jobs.save(job, ())
+    row = stage.open("jobs").dataframe[0].value.iloc[0]
+    assert (row["Status"], row["Elapsed"]) == (["◌ Queued"], "waiting 1 min 35 s")
+    assert row["Now"] == "Waiting for a free place"
+    app = stage.open("jobs", job="j1")
+    assert "Queued" in app.get("markdown")[0].value
+    assert "waiting for 1 min 35 s" in texts(app)
+    assert "Running" not in texts(app)
+
+
+def test_running_time_begins_when_computing_does(stage: Stage) -> None:
+    stage.running()
+    stage.clock.advance(seconds=20)
+    assert stage.open("jobs").dataframe[0].value["Elapsed"].tolist() == ["20 s"]
+    assert "running for 20 s" in texts(stage.open("jobs", job="j1"))
 
 
 def test_start_training_sends_the_job_off(stage: Stage) -> None:
