@@ -181,14 +181,15 @@ class DatasetService:
         return ColumnRoles.model_validate_json(dataset.roles_json) if dataset.roles_json else None
 
     def preview(self, user: User, dataset_id: DatasetId, options: ReadOptions) -> TablePreview:
-        """The head of the file, read with these options.
+        """The head of the file, read with these options; keys of the draft's series are shown as they are kept.
 
         Raises:
             InvalidInput: it can't be read so; the message says what to change.
         """
-        path = self._raw(self.get(user, dataset_id))
+        dataset = self.get(user, dataset_id)
+        roles = self.roles(dataset)
         try:
-            head = read_table(path, options, n_rows=_PREVIEW_ROWS)
+            head = read_table(self._raw(dataset), options, n_rows=_PREVIEW_ROWS, keys=roles.series if roles else ())
         except DataError as exc:
             raise InvalidInput(exc.message, remedy=exc.remedy, field=exc.column) from exc
         columns = list(map(str, head.columns))

@@ -25,8 +25,13 @@ from training.frequency import Frequency, guess_alias
 MISSING: Final = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "–", "—", ".", "..", "?"})
 """What stands for an absent number, in lower case. In text only the empty cell is absent: NA is also Namibia."""
 
-_CURRENCY: Final = r"(?:[$€£¥₹₽₩]|[A-Z]{3}|kr\.?|zł)?"
-_IDENTIFIER: Final = r"^(?:0\d+|\d{16,})$"  # 007 is a code, and so is a number that a float can't hold
+_CURRENCY_CODES: Final = (
+    "AED|ARS|AUD|BDT|BGN|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|ISK|JPY|KES|KRW|LKR|MXN|"
+    "MYR|NGN|NOK|NZD|PEN|PHP|PKR|PLN|RON|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
+)
+_CURRENCY: Final = rf"(?:[$€£¥₹₽₩]|{_CURRENCY_CODES}|kr\.?|zł)?"
+_IDENTIFIER: Final = r"^(?:0\d+|\d{16,}|[A-Z]{3}\d+)$"
+"""A code: 007, a number that a float can't hold, and EUR1, which is an amount only where the user says so."""
 _THOUSANDS: Final = {" ": "[ \u00a0\u202f]", "'": "['’]", ",": ",", ".": r"\.", "": ""}
 _PROBE: Final = 500  # values looked at before the whole column is
 _STYLE_COLUMNS: Final = 40  # whose style decides for the table

@@ -73,6 +73,16 @@ def test_a_received_file_is_a_draft_with_guessed_options_and_roles(desk: Desk) -
     assert desk.files.local_path(draft.raw_key).read_text() == SALES
 
 
+def test_a_preview_shows_keys_as_they_are_kept(desk: Desk) -> None:
+    text = SALES.replace("month,shop", "month,account").replace(",A,", ",4.1,").replace(",B,", ",4.10,")
+    draft = desk.receive(text.replace("sales,price", "amount,price"))
+    options = desk.service.options(draft)
+    roles = ColumnRoles(time="month", target="amount", series=("account",))
+    desk.service.save_draft(ANN, draft.dataset_id, roles=roles)
+    head = desk.service.preview(ANN, draft.dataset_id, options).head
+    assert set(head["account"]) == {"4.1", "4.10"}
+
+
 @pytest.mark.parametrize(
     "filename", ["../../etc/passwd.csv", "C:\\Users\\ann\\sales.csv", "a\x00b\n.csv", "x" * 500, ""]
 )

@@ -38,6 +38,13 @@ def test_account_codes_that_look_like_numbers_are_keys() -> None:
     assert guess_roles(prices).series == ("item",)
 
 
+@pytest.mark.parametrize("name", ["sku", "account", "store", "thing"])
+@pytest.mark.parametrize("codes", [("SKU0001", "SKU0002"), ("EUR1", "USD1")])
+def test_codes_of_letters_and_digits_are_keys(name: str, codes: tuple[str, str]) -> None:
+    guess = guess_roles(long([{name: code} for code in codes]))
+    assert (guess.series, guess.target) == ((name,), "sales")
+
+
 @pytest.mark.parametrize("name", ["y", "Sales", "netRevenue", "total_amount", "Value"])
 def test_the_target_is_found_by_name(name: str) -> None:
     frame = pd.DataFrame({"date": DAYS, "other": [float(i) for i in range(30)], name: range(30)})

@@ -108,6 +108,16 @@ def test_codes_stay_text(tmp_path: Path) -> None:
     assert table["country"].tolist() == ["NA", "DE"]
 
 
+@pytest.mark.parametrize(
+    "codes", [["SKU0001", "SKU0002"], ["EUR1", "USD1"], ["ABC 1", "ABC 2"]], ids=["sku", "account", "two words"]
+)
+def test_three_letters_before_a_number_are_a_currency_only_where_they_can_be(tmp_path: Path, codes: list[str]) -> None:
+    rows = "".join(f"2024-01-01,{code},EUR 1.50\n" for code in codes)
+    table, _ = read(tmp_path, f"date,sku,value\n{rows}")
+    assert table["sku"].tolist() == codes
+    assert table["value"].tolist() == [1.5, 1.5]
+
+
 def test_keys_keep_their_text_letter_for_letter(tmp_path: Path) -> None:
     accounts = ["4.1", "4.10", "1E3", "10E2", "007", "1,000", "TRUE", " 5", "NA"]
     rows = "".join(f'2024-01-01,"{account}",1.50\n' for account in accounts)
