@@ -7,11 +7,12 @@ non-decreasing over the horizon, times the scale of a series is the half-width o
 Quantiles carry the finite-sample correction of Lei et al. (2018), Distribution-free predictive inference
 for regression. They rise with the level, so intervals are nested.
 
-Where too few scores exist for a quantile at each step, steps are pooled and the width grows with the
-square root of the step, as the error of a random walk does (Hyndman & Athanasopoulos, Forecasting:
-Principles and Practice, 5.5). Errors of one window move together, and so do those of windows that overlap, so windows
-without common actuals and not rows are counted as independent: the width is then raised by the ratio of
-Student's t, with as many degrees of freedom as there are such windows, to the normal quantile.
+Where too few scores exist for a quantile at each step, steps are pooled and the width grows with a power of
+the step: the trend of the errors themselves, drawn toward the square root where there are few of them, which
+is how the error of a random walk grows (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 5.5).
+Errors of one window move together, and so do those of windows that overlap, so windows without common actuals
+and not rows are counted as independent: the width is then raised by the ratio of Student's t, with as many
+degrees of freedom as there are such windows, to the normal quantile.
 
 The intervals of a backtest window are fitted without that window and all that overlap it, their scales
 included, so the share of actuals inside them is an honest coverage. Where no two windows are free of common
@@ -38,6 +39,9 @@ STEP_AHEAD: Final = "step_ahead"  # 1 for the first period after the cutoff
 _OWN_WEIGHT: Final = 0.4
 _SCORES_PER_TAIL: Final = 2  # scores expected beyond the widest interval at each step, or steps are pooled
 _MIN_SERIES_TO_HALVE: Final = 20
+_RANDOM_WALK: Final = 0.5  # power of the step by which the errors of a random walk grow
+_PATHS_OF_PRIOR: Final = 3  # paths by which that is outweighed
+_STEPS_TO_TREND: Final = 4
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -208,9 +212,20 @@ def _table(errors: _Errors, source: Mask, scale: Floats, levels: Sequence[int], 
         by_step = np.split(scores[np.argsort(step, kind="stable")], np.cumsum(counts)[:-1])
         table = np.array([[_quantile(part, level, min(len(part), n_paths)) for part in by_step] for level in levels])
         return np.array([isotonic_regression(row).x for row in table])
-    growth = np.sqrt(np.arange(1, h + 1))
+    growth = np.arange(1, h + 1) ** _growth(scores, step, h, n_paths)
     pooled = scores / growth[step]
     return np.array([_quantile(pooled, level, len(pooled)) * _caution(level, n_paths) * growth for level in levels])
+
+
+def _growth(scores: Floats, step: npt.NDArray[np.intp], h: int, n_paths: int) -> float:
+    """Power of the step by which errors grow: their own trend over the steps, drawn toward a half with few paths."""
+    mean = np.bincount(step, weights=scores, minlength=h) / np.maximum(np.bincount(step, minlength=h), 1)
+    known = np.flatnonzero(mean > 0)
+    if len(known) < _STEPS_TO_TREND:
+        return _RANDOM_WALK
+    slope = float(np.polyfit(np.log(known + 1.0), np.log(mean[known]), 1)[0])
+    weight = n_paths / (n_paths + _PATHS_OF_PRIOR)
+    return float(np.clip(weight * slope + (1 - weight) * _RANDOM_WALK, 0.0, 1.0))
 
 
 def _quantile(scores: Floats, level: int, n_independent: int) -> float:

@@ -154,3 +154,16 @@ def test_a_constant_series_neither_has_width_nor_narrows_the_others():
 def test_without_any_backtest_there_is_no_interval():
     rows, _, scale = simulate("noise", n_series=2, n_windows=1, seed=7)
     assert forecast_half_widths(rows.iloc[:0], scale, LEVELS, H, step=H)[80].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(("n_series", "least"), [(1, 0.70), (5, 0.70)])
+def test_errors_that_do_not_grow_get_intervals_that_hold_from_the_first_step_on(n_series, least):
+    first, last = [], []
+    for seed in range(40):
+        rows, errors, scale = simulate("noise", n_series=n_series, n_windows=3, seed=seed)
+        width = forecast_half_widths(rows, scale, LEVELS, H, step=H)[80].to_numpy()
+        inside = np.array([errors[name] for name in scale.index]) <= width
+        first.append(inside[:, :2].mean())
+        last.append(inside[:, -2:].mean())
+    assert np.mean(first) >= least
+    assert np.mean(last) <= 0.97
