@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import openpyxl
 import pandas as pd
@@ -54,22 +55,30 @@ def sheet_names(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: the file is damaged.
     """
-    book = _workbook(path)
-    try:
+    with _workbook(path) as book:
         return tuple(sheet.title for sheet in book.worksheets)
-    finally:
-        book.close()
 
 
-def _workbook(path: Path) -> openpyxl.Workbook:
+@contextmanager
+def _workbook(path: Path) -> Iterator[openpyxl.Workbook]:
+    """An open workbook; opened as a stream, because by path openpyxl refuses files not named .xlsx."""
+    with path.open("rb") as file:
+        book = _load(file)
+        try:
+            yield book
+        finally:
+            book.close()
+
+
+def _load(file: BinaryIO) -> openpyxl.Workbook:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             unzipped = sum(entry.file_size for entry in archive.infolist())
         if unzipped > _MAX_UNZIPPED_BYTES:
             raise DataError(
                 f"The Excel file unpacks to {unzipped:,} bytes.", remedy="Save the sheet as CSV or Parquet."
             )
-        return openpyxl.load_workbook(path, read_only=True, data_only=True)
+        return openpyxl.load_workbook(file, read_only=True, data_only=True)
     except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError) as exc:
         raise DataError(
             "The Excel file is damaged or protected by a password.", remedy="Save it again in Excel, without one."
@@ -78,8 +87,7 @@ def _workbook(path: Path) -> openpyxl.Workbook:
 
 def _excel_cells(path: Path, sheet: str | None, *, limit: int | None) -> list[list[Any]]:
     """The non-empty rows of a worksheet."""
-    book = _workbook(path)
-    try:
+    with _workbook(path) as book:
         titles = [worksheet.title for worksheet in book.worksheets]
         if sheet is not None and sheet not in titles:
             raise DataError(
@@ -89,8 +97,6 @@ def _excel_cells(path: Path, sheet: str | None, *, limit: int | None) -> list[li
         worksheet = book[sheet] if sheet is not None else book.worksheets[0]
         filled = (list(row) for row in worksheet.iter_rows(values_only=True) if any(c not in (None, "") for c in row))
         return list(islice(filled, limit))
-    finally:
-        book.close()
 
 
 def read_excel(path: Path, options: ReadOptions, n_rows: int | None, keys: Collection[str]) -> pd.DataFrame:

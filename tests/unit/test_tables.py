@@ -314,6 +314,17 @@ def test_excel_is_read_with_its_titles_and_sheets(tmp_path: Path) -> None:
         read_table(path, options.model_copy(update={"sheet": "Other"}))
 
 
+def test_an_excel_file_is_read_whatever_its_name(tmp_path: Path) -> None:
+    book = tmp_path / "book.xlsx"
+    pd.DataFrame({"day": ["2024-01-01", "2024-02-01"], "value": [1.5, 2]}).to_excel(book, index=False)
+    table, options = read(tmp_path, book.read_bytes(), "book.csv")
+    assert options.format is TableFormat.EXCEL
+    assert table["value"].tolist() == [1.5, 2]
+    damaged = put(tmp_path, book.read_bytes()[:-200], "cut.csv")
+    with pytest.raises(DataError, match="damaged"):
+        sniff(damaged, "cut.csv")
+
+
 def test_numbers_stored_as_text_in_excel_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "book.xlsx"
     pd.DataFrame({"day": ["2024-01-01", "2024-02-01"], "value": ["1.234,5", "2,5"]}).to_excel(path, index=False)
