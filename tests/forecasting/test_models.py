@@ -141,7 +141,22 @@ def test_importances_carry_the_users_words_and_sum_to_one():
     spec = spec_of(covariates={"region": "static", "visits": "past"}, holidays_country="US")
     importance = forecast(ModelName.XGBOOST, panel, spec, explain=True).importance
     assert importance.sum() == pytest.approx(1.0)
-    assert {"region = south", "visits, 6 periods before", "month", "holidays", "lag1"} <= set(importance.index)
+    assert set(importance.index) == {
+        "region = south", "visits, 6 periods before", "month", "holidays", "change 1 period before",
+        *(f"change {lag} periods before" for lag in (*range(2, 14), 24)), "mean change 12 and 24 periods before",
+        *(f"mean of the last {n} changes" for n in (3, 6, 12)), "spread of the last 12 changes",
+    }  # fmt: skip
+    assert importance.index.is_unique
+
+
+def test_a_covariate_named_like_a_feature_of_the_model_is_marked():
+    names = ("month", "change 1 period before")
+    values = {name: {"a": np.cos(np.arange(96.0) * i)} for i, name in enumerate(names, start=1)}
+    panel = with_future(panel_of({"a": seasonal(96)}, **values), 6, **dict.fromkeys(names, 0.5))
+    spec = spec_of(covariates=dict.fromkeys(names, "future"))
+    importance = forecast(ModelName.XGBOOST, panel, spec, explain=True).importance
+    assert {*names, *(f"{name} (covariate)" for name in names)} <= set(importance.index)
+    assert importance.index.is_unique
 
 
 @pytest.mark.parametrize("grows", [False, True])

@@ -5,7 +5,9 @@ Every series is scaled by its own training rows, so that one set of trees serves
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, cast
 
 import numpy as np
@@ -24,6 +26,7 @@ _TREES: Final = {Preset.FAST: 150, Preset.BALANCED: 300, Preset.THOROUGH: 600}
 _RATE: Final = {Preset.FAST: 0.1, Preset.BALANCED: 0.05, Preset.THOROUGH: 0.03}
 _MAX_CONSECUTIVE_LAGS: Final = 12
 _ROWS_A_THREAD: Final = 10_000  # below, threads cost more than they give
+_LAG: Final = re.compile(r"lag(\d+)")  # as mlforecast names lags
 
 
 class XGBoostForecaster:
@@ -93,6 +96,7 @@ def _model(lengths: pd.Series, setting: Setting) -> MLForecast:
         freq=1,
         lags=lags,
         lag_transforms=transforms,
+        lag_transforms_namer=_transform_label,
         target_transforms=[Differences([1]), LocalStandardScaler()],
         num_threads=1,
     )
@@ -112,12 +116,42 @@ def _lags(season_lengths: tuple[int, ...], lengths: pd.Series) -> tuple[list[int
 
 def _importance(model: MLForecast, setting: Setting) -> pd.Series:
     booster = cast(XGBRegressor, model.models_["model"])
-    gain = pd.Series(booster.feature_importances_, index=model.ts.features_order_, dtype=float)
-    labels = setting.columns.labels
-    gain.index = [
-        f"{labels[base]}, {setting.horizon} periods before" if name.endswith("_lagged") else labels.get(name, name)
-        for name in gain.index
-        for base in (str(name).removesuffix("_lagged"),)
-    ]
+    names = [str(name) for name in model.ts.features_order_]
+    gain = pd.Series(booster.feature_importances_, index=_labels(names, setting), dtype=float)
     total = gain.sum()
     return gain / total if np.isfinite(total) and total > 0 else pd.Series(dtype=float)
+
+
+def _labels(names: Sequence[str], setting: Setting) -> list[str]:
+    """What features are called for people, each differently: a covariate named like a feature of ours is marked."""
+    covariates = {name: label for name, label in setting.columns.labels.items() if name not in setting.columns.calendar}
+    covariates |= {
+        f"{name}_lagged": f"{covariates[name]}, {_periods(setting.horizon)} before" for name in setting.columns.past
+    }
+    ours = {name: _own_label(name, setting) for name in names if name not in covariates}
+    taken = set(ours.values())
+    for name in (name for name in names if name in covariates):
+        while covariates[name] in taken:
+            covariates[name] += " (covariate)"
+        taken.add(covariates[name])
+    return [ours[name] if name in ours else covariates[name] for name in names]
+
+
+def _own_label(name: str, setting: Setting) -> str:
+    lag = _LAG.fullmatch(name)
+    return f"change {_periods(int(lag[1]))} before" if lag else setting.columns.labels.get(name, name)
+
+
+def _transform_label(transform: RollingMean | RollingStd | SeasonalRollingMean, lag: int) -> str:
+    """A lag transform's name as a feature. Models see changes from period to period, not the values themselves."""
+    match transform:
+        case SeasonalRollingMean():
+            return f"mean change {lag} and {lag + transform.season_length} periods before"
+        case RollingStd():
+            return f"spread of the last {transform.window_size} changes"
+        case RollingMean():
+            return f"mean of the last {transform.window_size} changes"
+
+
+def _periods(n: int) -> str:
+    return "1 period" if n == 1 else f"{n} periods"
