@@ -10,6 +10,7 @@ from pages.ui import links, spec_form, spec_state
 from pages.ui.errors import error_boundary
 from pages.ui.format import count, escape
 from pages.ui.session import current_user, runtime
+from pages.ui.spec_calendar import length_in
 from pages.ui.spec_check import MIN_TRAIN
 from pages.ui.spec_review import FORM, review, take_file
 from services.domain.access import User
@@ -64,7 +65,7 @@ def fill_form(dataset: Dataset, roles: ColumnRoles, profile: Profile) -> None:
 def most_windows(profile: Profile, frequency: Frequency) -> int:
     """Backtest windows of the horizon on screen that the median series is long enough for."""
     horizon = st.session_state.get("horizon") or 1
-    spare = int(profile.length_median) - frequency.season_length - MIN_TRAIN
+    spare = length_in(profile, frequency) - frequency.season_length - MIN_TRAIN
     return spare // horizon
 
 
@@ -81,7 +82,7 @@ def configure(user: User, dataset: Dataset) -> None:
     frequency = Frequency.parse(st.session_state["frequency"])
     form, side = st.columns([3, 2], gap="large")
     with form, error_boundary("the form"):
-        spec_form.basics(frequency, roles, most_windows=most_windows(profile, frequency))
+        spec_form.basics(frequency, roles, profile, most_windows=most_windows(profile, frequency))
         with st.expander("Advanced", key="configure_advanced", icon=":material/settings:"):
             spec_form.advanced(frequency)
         with st.expander("Use a saved configuration", key="configure_saved", icon=":material/upload:"):

@@ -6,6 +6,7 @@ changed here; ``training.prepare`` does what the spec says and reports what it d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Final
 
@@ -19,7 +20,7 @@ from training.findings import INTERMITTENT, MIN_OBSERVATIONS, Finding, Severity,
 from training.frequency import Frequency
 from training.spec import MAX_HORIZON, ColumnRoles, CovariateKind
 
-__all__ = ["Finding", "Profile", "Severity", "Suggestion", "finding_of", "profile_panel"]
+__all__ = ["Finding", "Profile", "Severity", "Suggestion", "finding_of", "profile_panel", "suggest_windows"]
 
 _HORIZONS: Final = {
     "D": 28, "B": 20, "W": 13, "MS": 12, "ME": 12, "BMS": 12, "BME": 12, "QS": 4, "QE": 4, "YS": 3, "YE": 3,
@@ -123,22 +124,32 @@ def profile_panel(panel: pd.DataFrame, roles: ColumnRoles, *, as_of: date) -> Pr
     )
 
 
+def suggest_windows(frequency: Frequency, length: int, known: Iterable[int] = ()) -> tuple[int, int]:
+    """Horizon and backtest windows that suit series of this length; both are at least 1.
+
+    Args:
+        frequency: of the forecast.
+        length: periods of a usual series.
+        known: for each covariate known in future, for how many periods it is.
+    """
+    by_rule = _HORIZONS.get(frequency.rule, frequency.season_length * _DAYS_OF_HOURS)
+    horizon = min(by_rule, max(1, length // 4), MAX_HORIZON, *(max(1, n) for n in known))
+    spare = length - max(horizon, MIN_OBSERVATIONS, min(2 * frequency.season_length, length // 2))
+    return horizon, max(1, min(3, spare // horizon))
+
+
 def _moment(stamp: pd.Timestamp) -> datetime | None:
     return None if pd.isna(stamp) else stamp.to_pydatetime(warn=False)
 
 
 def _suggest(facts: Facts) -> Suggestion:
     frequency = facts.guess.frequency or Frequency.parse(_alias_by_step(facts))
-    length = max(1, int(facts.per_series["n"].median()))
-    by_rule = _HORIZONS.get(frequency.rule, frequency.season_length * _DAYS_OF_HOURS)
-    limits = [by_rule, max(1, length // 4), MAX_HORIZON]
-    limits += [facts.future_rows[name] or 1 for name in facts.roles.covariates_of(CovariateKind.FUTURE)]
-    horizon = min(limits)
-    spare = length - max(horizon, MIN_OBSERVATIONS, min(2 * frequency.season_length, length // 2))
+    known = [facts.future_rows[name] for name in facts.roles.covariates_of(CovariateKind.FUTURE)]
+    horizon, n_windows = suggest_windows(frequency, int(facts.per_series["n"].median()), known)
     return Suggestion(
         freq=frequency.alias,
         horizon=horizon,
-        n_windows=max(1, min(3, spare // horizon)),
+        n_windows=n_windows,
         non_negative=bool(len(facts.values)) and not (facts.values < 0).any(),
     )
 

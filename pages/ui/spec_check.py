@@ -11,6 +11,7 @@ from typing import Final
 
 import pandas as pd
 
+from pages.ui.spec_calendar import mean_period
 from training.artifacts import ID, TARGET, TIME
 from training.frequency import Frequency
 from training.spec import CovariateKind, DuplicatePolicy, ForecastSpec, ModelName
@@ -38,9 +39,8 @@ class DataFacts:
 
     def lengths(self, frequency: Frequency) -> pd.Series:
         """Periods from the first to the last observation of each series, gaps included."""
-        start = pd.Timestamp("2001-01-01")
-        period = (frequency.following(start, 200)[-1] - frequency.following(start, 100)[-1]) / 100
-        periods: pd.Series = (self.last - self.first).dt.total_seconds() / period.total_seconds()
+        period = mean_period(frequency).total_seconds()
+        periods: pd.Series = (self.last - self.first).dt.total_seconds() / period
         return periods.round().astype("int64") + 1
 
 

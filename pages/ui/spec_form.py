@@ -9,6 +9,7 @@ import streamlit as st
 from holidays.registry import COUNTRIES
 
 from pages.ui.format import escape, metric_text
+from pages.ui.spec_calendar import suggest
 from pages.ui.spec_state import LEFT_OUT, covariate_key
 from pages.ui.spec_view import (
     AGGREGATION_TEXTS,
@@ -20,6 +21,7 @@ from pages.ui.spec_view import (
     SELECTION_TEXTS,
 )
 from training.frequency import OFFERED, Frequency
+from training.quality import Profile
 from training.spec import (
     MAX_HORIZON,
     MAX_WINDOWS,
@@ -65,7 +67,15 @@ def follow_preset(most_windows: int) -> None:
     st.session_state["n_windows"] = max(1, min(plan.n_windows, most_windows))
 
 
-def basics(frequency: Frequency, roles: ColumnRoles, *, most_windows: int) -> None:
+def follow_frequency(roles: ColumnRoles, profile: Profile) -> None:
+    """Set what counts periods to what suits the chosen frequency: 28 days ahead are not 28 months."""
+    state = st.session_state
+    future = [c.name for i, c in enumerate(roles.covariates) if state.get(covariate_key(i)) == CovariateKind.FUTURE]
+    state["horizon"], state["n_windows"] = suggest(profile, Frequency.parse(state["frequency"]), future)
+    state["step_size"] = None
+
+
+def basics(frequency: Frequency, roles: ColumnRoles, profile: Profile, *, most_windows: int) -> None:
     """What everybody decides: how far, by which models, with what else known."""
     left, right = st.columns(2)
     with left:
@@ -77,7 +87,9 @@ def basics(frequency: Frequency, roles: ColumnRoles, *, most_windows: int) -> No
         aliases = list(dict.fromkeys((frequency.alias, *OFFERED)))
         st.selectbox(
             "Frequency", aliases, key="frequency", format_func=lambda alias: Frequency.parse(alias).label,
-            help="The calendar of the forecast. A coarser one than the data's adds the data up first.",
+            on_change=follow_frequency, args=(roles, profile),
+            help="The calendar of the forecast. A coarser one than the data's adds the data up first; horizon and "
+            "windows follow.",
         )  # fmt: skip
     st.segmented_control(
         "Preset", list(Preset), key="preset", format_func=PRESET_TEXTS.__getitem__, required=True,

@@ -173,6 +173,18 @@ def test_every_advanced_choice_reaches_the_job(stage: Stage) -> None:
     }  # fmt: skip
 
 
+def test_another_frequency_brings_a_horizon_and_windows_that_suit_it(stage: Stage) -> None:
+    stage.dataset(months=60)
+    app = stage.open("configure", dataset="d1")
+    app.number_input(key="step_size").set_value(12).run()
+    app.selectbox(key="frequency").select("YS-JAN").run()
+    assert not app.exception
+    assert (app.number_input(key="horizon").value, app.number_input(key="n_windows").value) == (1, 2)
+    assert app.number_input(key="step_size").value is None
+    app.selectbox(key="frequency").select("MS").run()
+    assert (app.number_input(key="horizon").value, app.number_input(key="n_windows").value) == (12, 3)
+
+
 def test_a_refresh_loses_nothing(stage: Stage) -> None:
     stage.dataset()
     app = stage.open("configure", dataset="d1")
