@@ -100,20 +100,21 @@ class Leaderboard(_Read):
     """Every model of a run, best first.
 
     Attributes:
-        choices: by selection, ``per_series`` and ``overall``; empty with a single backtest window.
+        n_windows: most backtest windows a series has.
+        expected: what the forecasts of this run are worth.
+        is_held_out: ``expected`` was measured on windows that took no part in choosing each series' model; it is the
+            winner's entry otherwise.
+        choices: the same by selection, ``per_series`` and ``overall``; empty with a single backtest window.
     """
 
     metric: str
     selection: str
     winner: str | None = None
+    n_windows: int = 0
+    expected: Choice = Choice()
+    is_held_out: bool = False
     choices: dict[str, Choice] = Field(default_factory=dict)
     models: tuple[ModelEntry, ...] = ()
-
-    @property
-    def chosen(self) -> Choice | None:
-        """What the forecasts of this run are worth; ``None`` where that could not be measured."""
-        choice = self.choices.get(self.selection)
-        return choice if choice and choice.score is not None else None
 
     @property
     def best(self) -> ModelEntry | None:

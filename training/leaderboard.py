@@ -140,6 +140,9 @@ def leaderboard(
 ) -> dict[str, object]:
     """The content of ``leaderboard.json``: an entry a model, best first, and what choosing among them is worth.
 
+    ``expected`` is what the forecasts of the run are worth: where each series has its own model, their error on
+    windows that took no part in choosing (``is_held_out``); else the winner's entry.
+
     A model's numbers cover the series it could be scored on; its rank counts the yardstick's errors where it
     could not be, so that failing on difficult series is no advantage.
     """
@@ -164,11 +167,18 @@ def leaderboard(
                 "seconds": round(seconds.get(model, 0.0), 2),
             }
         )
+    winner = _winner(verdict, spec)
+    ways = choices(backtest, mase_scale, spec)
+    is_each = spec.selection is Selection.PER_SERIES and len(verdict.best) > 1
+    expected = ways.get(str(spec.selection)) if is_each else None
     return {
         "metric": metric,
         "selection": str(spec.selection),
-        "winner": _winner(verdict, spec),
-        "choices": choices(backtest, mase_scale, spec),
+        "winner": winner,
+        "n_windows": int(backtest[WINDOW].nunique()) if len(backtest) else 0,
+        "expected": expected or next(entry for entry in entries if entry["model"] == winner),
+        "is_held_out": expected is not None,
+        "choices": ways,
         "models": entries,
     }
 

@@ -30,7 +30,7 @@ from training import artifacts
 from training.arguments import parse, roles_of, spec_of
 from training.errors import ConfigError, DataError, FailureKind, TrainingError, TrainingFailure
 from training.progress import ConsoleSink, Sink
-from training.spec import ForecastSpec, Selection
+from training.spec import ForecastSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,10 +255,11 @@ def leaderboard_text(results: Results) -> str:
         )
         for row in lines
     ]
-    worth = board["choices"].get(board["selection"])
-    if worth and worth["score"] is not None:
-        how = "chosen for each series" if board["selection"] == Selection.PER_SERIES else "the best overall"
-        text.append(f"The forecasts ({how}): {board['metric']} {worth['score']:.4g}, on windows not used to choose")
+    if board["is_held_out"] and board["expected"]["score"] is not None:
+        text.append(
+            f"The forecasts, each series by its own model: {board['metric']} {board['expected']['score']:.4g}, "
+            "on windows not used to choose"
+        )
     reasons = [f"{e['model']}: {e['commonest_reason']} ({e['n_failed']} series)" for e in entries if e["n_failed"]]
     return "\n".join(["", *text, *reasons])
 

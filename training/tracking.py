@@ -229,9 +229,8 @@ def _entries(leaderboard: Mapping[str, object]) -> list[dict[str, object]]:
 
 def _headline(leaderboard: Mapping[str, object]) -> dict[str, str]:
     winner = next(entry for entry in _entries(leaderboard) if entry["model"] == leaderboard["winner"])
-    choices = leaderboard["choices"]
-    assert isinstance(choices, dict)
-    worth = choices.get(leaderboard["selection"], winner)
+    worth = leaderboard["expected"]
+    assert isinstance(worth, dict)
     tags = {
         artifacts.TAG_BEST_MODEL: str(winner["model"]),
         artifacts.TAG_METRIC: str(leaderboard["metric"]),

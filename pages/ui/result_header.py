@@ -27,8 +27,10 @@ def header(results: JobResults) -> None:
     if best is None:
         st.warning("No model could be scored in the backtest, so none is recommended. See the Leaderboard for why.")
         return
-    worth = board.chosen or best
+    worth = board.expected
     st.markdown(headline(best, board, spec))
+    if board.is_held_out:
+        st.caption(MEASURED)
     better = better_choice(board)
     if better:
         st.info(better, icon=":material/lightbulb:")
@@ -39,7 +41,7 @@ def header(results: JobResults) -> None:
         )  # fmt: skip
         st.metric(
             f"Error ({metric_text(board.metric)})", score(worth.score, board.metric), border=True, height="stretch",
-            help=f"{METRIC_HELP.get(board.metric, '')} {MEASURED if board.chosen else ''}",
+            help=METRIC_HELP.get(board.metric),
         )  # fmt: skip
         st.metric(
             "vs seasonal naive",
@@ -48,14 +50,17 @@ def header(results: JobResults) -> None:
             height="stretch",
             help="How much smaller (−) or larger (+) the error is than when the last season is repeated.",
         )
-        for level in spec.levels[:2]:
+        for level in spec.levels:
             st.metric(
                 f"{level} % interval holds", percent(worth.coverage.get(str(level))), border=True, height="stretch",
                 help=f"Share of backtest observations inside the interval. {level} % is what it promises.",
             )  # fmt: skip
 
 
-MEASURED = "Measured on backtest windows that took no part in choosing the models."
+MEASURED = (
+    "Measured on backtest windows that took no part in choosing the model of a series, so a little higher than the "
+    "errors of the chosen models in the tabs below."
+)
 METRIC_HELP = {
     "wape": "Sum of absolute errors over the sum of actual values: on average, how far off in percent.",
     "mase": "Mean absolute error in units of the seasonal naive error within the history. Below 1 is better.",
@@ -67,10 +72,10 @@ METRIC_HELP = {
 
 def headline(best: ModelEntry, board: Leaderboard, spec: ForecastSpec) -> str:
     """How far off the forecasts are, as a sentence, Markdown."""
-    worth = board.chosen or best
+    worth = board.expected
     is_each = board.selection == Selection.PER_SERIES and best.n_series > 1
     who = "The forecasts are" if is_each else f"**{best.model}** is"
-    windows = f"{count(spec.n_windows, 'backtest')} of {spec.frequency.plural(spec.horizon)}"
+    windows = f"{count(board.n_windows, 'backtest')} of {spec.frequency.plural(spec.horizon)}"
     match board.metric:
         case "wape" | "smape":
             text = f"{who} on average **{score(worth.score, board.metric)} off** over {windows}"
@@ -95,7 +100,7 @@ def headline(best: ModelEntry, board: Leaderboard, spec: ForecastSpec) -> str:
 
 def better_choice(board: Leaderboard) -> str:
     """A sentence when choosing the other way would have been clearly better; empty when not."""
-    mine = board.chosen
+    mine = board.choices.get(board.selection)
     other = board.choices.get(Selection.OVERALL if board.selection == Selection.PER_SERIES else Selection.PER_SERIES)
     if mine is None or other is None or not mine.score or other.score is None:
         return ""

@@ -99,7 +99,7 @@ def test_each_series_with_a_forecast_has_one_selected_model_which_is_its_best(do
 
 def test_the_leaderboard_holds_what_the_screens_expect(done):
     board = done.leaderboard
-    assert set(board) == {"metric", "selection", "winner", "choices", "models"}
+    assert set(board) == {"metric", "selection", "winner", "n_windows", "expected", "is_held_out", "choices", "models"}
     assert [entry["rank"] for entry in board["models"]] == [1, 2, 3]
     for entry in board["models"]:
         assert set(entry) == {

@@ -68,7 +68,7 @@ def test_a_finished_job_has_its_artifacts_and_headline_in_mlflow(tracking, run_i
     board = json.loads(Path(client.download_artifacts(run_id, artifacts.LEADERBOARD, str(tmp_path))).read_text())
     tags = run.data.tags
     winner = next(entry for entry in board["models"] if entry["model"] == board["winner"])
-    chosen = board["choices"][board["selection"]]
+    chosen = board["expected"]
     assert chosen["score"] != winner["score"], "this panel can't tell the headline from the winner's own error"
     assert tags[artifacts.TAG_BEST_MODEL] == board["winner"]
     assert float(tags[artifacts.TAG_BEST_SCORE]) == chosen["score"]
@@ -158,7 +158,7 @@ def test_a_typed_error_is_in_the_log_even_if_mlflow_is_out_of_reach(tracking, ru
 
 def leaderboard() -> dict[str, object]:
     entry = {"model": "SeasonalNaive", "score": 0.1, "metrics": {"wape": 0.1}, "coverage": {}}
-    return {"metric": "wape", "selection": "overall", "winner": "SeasonalNaive", "choices": {}, "models": [entry]}
+    return {"metric": "wape", "winner": "SeasonalNaive", "expected": entry, "models": [entry]}
 
 
 def test_a_run_ends_once(tracking, run_id, tmp_path):

@@ -141,6 +141,9 @@ def _leaderboard(forecast_spec: ForecastSpec, n_series: int, n_failed: int) -> d
         "metric": str(forecast_spec.metric),
         "selection": str(forecast_spec.selection),
         "winner": "XGBoost",
+        "n_windows": forecast_spec.n_windows,
+        "expected": {"score": 0.06, "skill_vs_seasonal_naive": 0.4, "coverage": {"80": 0.78, "95": 0.93}},
+        "is_held_out": True,
         "choices": {
             "per_series": {
                 "score": 0.06,
