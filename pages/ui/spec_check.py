@@ -11,10 +11,10 @@ from typing import Final
 
 import pandas as pd
 
-from pages.ui.spec_calendar import mean_period
+from pages.ui.spec_calendar import known_periods, mean_period
 from training.artifacts import ID, TARGET, TIME
 from training.frequency import Frequency
-from training.spec import CovariateKind, DuplicatePolicy, ForecastSpec, ModelName
+from training.spec import CovariateKind, DuplicatePolicy, ForecastSpec, IncompletePolicy, ModelName
 
 MIN_TRAIN: Final = 3  # rows that the backtest wants before a cutoff, as training.evaluation does
 _NAMED: Final = 3  # series named in a message
@@ -128,8 +128,11 @@ def _lengths(spec: ForecastSpec, facts: DataFacts) -> list[Problem]:
 
 def _future(spec: ForecastSpec, facts: DataFacts) -> list[Problem]:
     names_by_known: dict[int, list[str]] = {}
+    own = Frequency.parse(facts.freq) if facts.freq else spec.frequency
+    keeps_incomplete = spec.incomplete_last is IncompletePolicy.KEEP
     for name in spec.roles.covariates_of(CovariateKind.FUTURE):
-        known = facts.future_rows.get(name, 0)
+        rows = facts.future_rows.get(name, 0)
+        known = known_periods(spec.frequency, own, facts.last, rows, keeps_incomplete=keeps_incomplete)
         if known < spec.horizon:
             names_by_known.setdefault(known, []).append(f"‘{name}’")
     problems = []

@@ -80,6 +80,15 @@ def test_missing_future_values_block_and_say_how_many_there_are(known: int, said
     assert ("a horizon of 5 or less" in problem.text) == (known == 5)
 
 
+def test_future_values_of_finer_data_are_counted_in_periods_of_the_forecast() -> None:
+    roles = ROLES.model_copy(update={"covariates": (Covariate(name="price", kind=CovariateKind.FUTURE),)})
+    daily = facts({"a": 731}, freq="D", future_rows={"price": 61})  # up to 2 March 2017
+    problem = only([p for p in check(spec(roles=roles, horizon=3, n_windows=1), daily) if p.is_blocking])
+    assert "has values for 2 months of the 3" in problem.text
+    assert "a horizon of 2 or less" in problem.text
+    assert not [p for p in check(spec(roles=roles, horizon=2, n_windows=1), daily) if p.is_blocking]
+
+
 def test_covariates_that_lack_the_same_are_named_together() -> None:
     both = tuple(Covariate(name=name, kind=CovariateKind.FUTURE) for name in ("price", "promo"))
     roles = ROLES.model_copy(update={"covariates": both})
