@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 import pandas as pd
 
@@ -14,6 +15,8 @@ from training.engine import Done
 from training.evaluation import OBSERVED, SCALE, WINDOW, naive_scale
 from training.leaderboard import FINAL, Reasons, commonest, judge, leaderboard, score_table
 from training.spec import ForecastSpec
+
+_ROUNDING: Final = 1e-9  # of the components' size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +139,22 @@ def _components(parts: list[pd.DataFrame], forecast: pd.DataFrame, spec: Forecas
         return None
     rows = pd.concat(parts, ignore_index=True)
     if spec.non_negative:
-        total = rows.groupby([ID, TIME, MODEL], observed=True)["value"].sum().reset_index()
-        lifted = total.merge(forecast[[ID, TIME, MODEL, MEAN]], on=[ID, TIME, MODEL])
-        lifted = lifted.assign(component=FLOOR, value=lifted[MEAN] - lifted["value"])
-        rows = pd.concat([rows, lifted[rows.columns]], ignore_index=True)
+        rows = with_floor(rows, forecast)
     return _sorted(rows, [ID, MODEL, TIME])[[ID, TIME, MODEL, "component", "value"]]
+
+
+def with_floor(components: pd.DataFrame, forecast: pd.DataFrame) -> pd.DataFrame:
+    """Add the component that lifts negative forecasts to zero, for the series that have such forecasts.
+
+    Components sum to the unlifted forecast up to rounding, which must not pass for a lift.
+
+    Args:
+        components: ``unique_id, ds, model, component, value``.
+        forecast: ``unique_id, ds, model, mean``, nowhere negative.
+    """
+    sizes = components.assign(size=components["value"].abs()).groupby([ID, TIME, MODEL], observed=True)
+    sums = sizes[["value", "size"]].sum().reset_index()
+    lifted = sums.merge(forecast[[ID, TIME, MODEL, MEAN]], on=[ID, TIME, MODEL])
+    lifted = lifted.assign(component=FLOOR, value=lifted[MEAN] - lifted["value"])
+    truly = (lifted["value"] > _ROUNDING * lifted["size"]).groupby([lifted[ID], lifted[MODEL]], observed=True)
+    return pd.concat([components, lifted.loc[truly.transform("any"), components.columns]], ignore_index=True)
