@@ -1,4 +1,8 @@
-"""The widgets of the Configure page. Their values live under their keys; ``spec_state`` reads them."""
+"""The widgets of the Configure page. Their values live under their keys; ``spec_state`` reads them.
+
+Number fields have no bounds of their own: a widget silently keeps its last value when given one outside them,
+and the review would go on about a number that is not on screen. The spec refuses it, in words.
+"""
 
 from __future__ import annotations
 
@@ -80,8 +84,8 @@ def basics(frequency: Frequency, roles: ColumnRoles, profile: Profile, *, most_w
     left, right = st.columns(2)
     with left:
         st.number_input(
-            f"Horizon ({frequency.noun}s ahead)", min_value=1, max_value=MAX_HORIZON, key="horizon",
-            help="How many periods after the last observation to forecast.",
+            f"Horizon ({frequency.noun}s ahead)", step=1, key="horizon",
+            help=f"How many periods after the last observation to forecast, up to {MAX_HORIZON:,}.",
         )  # fmt: skip
     with right:
         aliases = list(dict.fromkeys((frequency.alias, *OFFERED)))
@@ -131,11 +135,12 @@ def advanced(frequency: Frequency) -> None:
     st.markdown("**Backtest**")
     with st.grid(2):
         st.number_input(
-            "Windows", min_value=1, max_value=MAX_WINDOWS, key="n_windows",
-            help="How many times the past is forecast as if it were the future. More is surer and slower.",
+            "Windows", step=1, key="n_windows",
+            help="How many times the past is forecast as if it were the future. More is surer and slower; "
+            f"{MAX_WINDOWS} at most.",
         )  # fmt: skip
         st.number_input(
-            f"Step between windows ({noun}s)", min_value=1, value=None, key="step_size",
+            f"Step between windows ({noun}s)", step=1, value=None, key="step_size",
             placeholder="the horizon", help="Distance between two cutoffs. Empty: the horizon, so none overlap.",
         )  # fmt: skip
         st.selectbox(
@@ -176,10 +181,8 @@ def advanced(frequency: Frequency) -> None:
     )  # fmt: skip
     st.markdown("**Run**")
     with st.grid(2):
+        st.number_input("Seed", step=1, key="seed", help="The same seed gives the same numbers again.")
         st.number_input(
-            "Seed", min_value=0, max_value=2**31 - 1, key="seed", help="The same seed gives the same numbers again."
-        )
-        st.number_input(
-            "Time limit (seconds)", min_value=10, step=60, value=None, key="time_limit_s", placeholder="none",
+            "Time limit (seconds)", step=60, value=None, key="time_limit_s", placeholder="none",
             help="The run stops there and says so; 3600 is an hour. Empty: only the installation's own limit holds.",
         )  # fmt: skip

@@ -35,7 +35,8 @@ def review(user: User, dataset: Dataset, roles: ColumnRoles, profile: Profile) -
     try:
         spec = spec_state.get(st.session_state, dataset.dataset_id, roles)
     except ValidationError as exc:
-        st.error(f"Not complete yet: {escape(describe(exc))}.", icon=":material/error:")
+        st.error(f"This can't be run: {escape(describe(exc))}.", icon=":material/error:")
+        _create_button(user, dataset, roles, is_ready=False)
         return
     _keep_draft(user, dataset, spec)
     first, last = _series_spans(dataset, user)
@@ -59,16 +60,20 @@ def review(user: User, dataset: Dataset, roles: ColumnRoles, profile: Profile) -
         "Name of the job", key="job_name", max_chars=200, persist_state="page",
         placeholder=f"{dataset.name}, next {spec.frequency.plural(spec.horizon)}",
     )  # fmt: skip
-    st.button(
-        "Create job", key="create_job", type="primary", icon=":material/add:", width="stretch",
-        disabled=any(problem.is_blocking for problem in problems), on_click=_create, args=(user, dataset, roles),
-    )  # fmt: skip
+    _create_button(user, dataset, roles, is_ready=not any(problem.is_blocking for problem in problems))
     st.caption("Nothing runs until you press Start training on the next screen.")
     with st.expander("Everything in this configuration", key="configure_review"):
         st.table(spec_view.rows(spec), border="horizontal")
     st.download_button(
         "Download configuration", spec.to_json(), file_name="forecast-spec.json", mime="application/json",
         key="download_spec", icon=":material/download:", on_click="ignore",
+    )  # fmt: skip
+
+
+def _create_button(user: User, dataset: Dataset, roles: ColumnRoles, *, is_ready: bool) -> None:
+    st.button(
+        "Create job", key="create_job", type="primary", icon=":material/add:", width="stretch",
+        disabled=not is_ready, on_click=_create, args=(user, dataset, roles),
     )  # fmt: skip
 
 

@@ -185,6 +185,23 @@ def test_another_frequency_brings_a_horizon_and_windows_that_suit_it(stage: Stag
     assert (app.number_input(key="horizon").value, app.number_input(key="n_windows").value) == (12, 3)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("horizon", 5000), ("horizon", 0), ("horizon", -3), ("n_windows", 99), ("step_size", 0), ("seed", -1),
+     ("time_limit_s", 5)],
+)  # fmt: skip
+def test_a_number_out_of_range_is_refused_in_words_and_makes_no_job(stage: Stage, key: str, value: int) -> None:
+    stage.dataset()
+    app = stage.open("configure", dataset="d1")
+    app.number_input(key=key).set_value(value).run()
+    assert not app.exception
+    assert app.number_input(key=key).value == value
+    assert f"{key}: Input should be" in texts(app).replace("\\", "")
+    assert app.button(key="create_job").disabled
+    widget = app.number_input(key=key).proto
+    assert (widget.has_min, widget.has_max) == (False, False), "bounds would make the browser hold the value back"
+
+
 def test_a_refresh_loses_nothing(stage: Stage) -> None:
     stage.dataset()
     app = stage.open("configure", dataset="d1")
