@@ -27,13 +27,13 @@ from services.domain.errors import InvalidInput, NotFound, StaleDataset
 from services.domain.job import DatasetId
 from services.incoming import MB, Limited, label
 from services.ports import Clock, DatasetStore, FileStore
-from services.role_guess import RoleGuess, guess_roles
+from services.role_guess import RoleGuess, guess_roles, missing_keys
 from services.samples import SAMPLES, Sample
 from training.artifacts import ID, ROWS_PER_GROUP
 from training.errors import DataError
-from training.quality import Severity, profile_panel
+from training.quality import Finding, Severity, profile_panel
 from training.spec import ColumnRoles
-from training.tables import ReadOptions, TableFormat, guess_dates, read_table, sheet_names, sniff
+from training.tables import ReadOptions, TableFormat, guess_dates, read_dates, read_table, sheet_names, sniff
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +224,8 @@ class DatasetService:
             table = read_table(self._raw(dataset), options, keys=roles.series)
         except DataError as exc:
             return unreadable(exc)
-        return check_table(table, options, roles, as_of=dataset.taken_on)
+        found = check_table(table, options, roles, as_of=dataset.taken_on)
+        return replace(found, findings=(*found.findings, *_key_hint(table, options, roles, found)))
 
     def dated(self, user: User, dataset_id: DatasetId, options: ReadOptions, time: str) -> ReadOptions:
         """The options with the date format that suits a time column; unchanged where none does."""
@@ -420,6 +421,24 @@ def _dated(column: pd.Series, options: ReadOptions) -> ReadOptions:
     if guess is None:
         return options
     return options.model_copy(update={"date_format": guess.date_format, "day_first": guess.day_first})
+
+
+def _key_hint(table: pd.DataFrame, options: ReadOptions, roles: ColumnRoles, found: Checked) -> Iterable[Finding]:
+    """Name the columns that would tell apart rows of one time and series, where there are such rows."""
+    if found.profile is None or not found.profile.n_duplicates:
+        return
+    stamps = read_dates(table[roles.time], options.date_format, day_first=options.day_first)
+    if keys := missing_keys(table, stamps, roles):
+        names = " and ".join(map(repr, keys))
+        yield Finding(
+            code="missing_key",
+            severity=Severity.WARNING,
+            message=f"Perhaps {names} {'tells' if len(keys) == 1 else 'tell'} the rows of one timestamp apart.",
+            remedy="If so, add it to the series columns."
+            if len(keys) == 1
+            else "If so, add them to the series columns.",
+            column=keys[0],
+        )
 
 
 def _confirmed(dataset: Dataset) -> InvalidInput:

@@ -35,6 +35,7 @@ _MAX_KEY_CANDIDATES: Final = 10
 _MAX_TEXT_COVARIATE: Final = 50  # different texts
 _MOSTLY: Final = 0.8
 _TIME_COLUMNS_TRIED: Final = 40
+_CLASHES_TRIED: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +147,24 @@ def _guess_series(table: pd.DataFrame, stamps: pd.Series, names: Sequence[str]) 
         if not fewest:
             break
     return tuple(name for name in table.columns if name in best)  # in the file's order
+
+
+def missing_keys(table: pd.DataFrame, stamps: pd.Series, roles: ColumnRoles) -> tuple[str, ...]:
+    """Columns without a role that would tell apart the rows that have one time and one series; empty when none do.
+
+    Args:
+        table: with the columns of the roles.
+        stamps: its time column as timestamps.
+        roles: as the user has them so far.
+    """
+    keys = table[list(roles.series)].assign(**{roles.time: stamps})
+    clash = keys.duplicated(keep=False).to_numpy() & stamps.notna().to_numpy()
+    place = keys[clash].groupby(list(keys.columns), sort=False, dropna=False).ngroup()
+    place = place[place < _CLASHES_TRIED]
+    rows = table.loc[place.index]
+    used = {roles.time, roles.target, *roles.series}
+    found = _guess_series(rows, place, [str(name) for name in table.columns if name not in used])
+    return () if rows[list(found)].assign(**{roles.time: place}).duplicated().any() else found
 
 
 def _guess_covariates(

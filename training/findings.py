@@ -93,12 +93,13 @@ def _about_time(facts: Facts) -> Iterator[Finding]:
     if len(facts.duplicates):
         same = bool(facts.duplicates["same"].all())
         worst = facts.duplicates.iloc[0]
+        whose = f" of {facts.names[int(worst['code'])]!r}" if roles.series else ""
         yield Finding(
             code="duplicates",
             severity=Severity.WARNING,
-            message=f"{len(facts.duplicates):,} timestamps have more than one row in the same series"
-            f"{', all with equal values' if same else ''}; the first is {_day(worst[TIME])} "
-            f"of {facts.names[int(worst['code'])]!r}.",
+            message=f"{len(facts.duplicates):,} timestamps have more than one row"
+            f"{' in the same series' if roles.series else ''}"
+            f"{', all with equal values' if same else ''}; the first is {_day(worst[TIME])}{whose}.",
             remedy="If a column tells these rows apart, add it to the series columns. Otherwise choose on the "
             "Configure page how to combine them: they are refused until you do.",
             column=roles.time,

@@ -102,8 +102,9 @@ def _resolve_duplicates(frame: pd.DataFrame, spec: ForecastSpec, changes: list[C
     sizes = groups.size()
     if spec.duplicates is DuplicatePolicy.REFUSE:
         series, stamp = sizes.index[0]
+        whose = f"Series {series!r} has" if spec.roles.series else "There are"
         raise DataError(
-            f"Series {series!r} has {sizes.iloc[0]} rows for {moment(stamp)}; "
+            f"{whose} {sizes.iloc[0]} rows for {moment(stamp)}; "
             f"{len(sizes):,} timestamps in all have more than one row.",
             remedy="Add the column that tells them apart to the series columns, or choose how to combine them.",
             column=spec.roles.time,

@@ -16,6 +16,7 @@ from training.errors import ConfigError, DataError
 from training.frequency import OFFERED, Frequency
 from training.periods import label, spans
 from training.prepare import Prepared, prepare_panel
+from training.spec import ColumnRoles
 
 
 def prepare(panel: pd.DataFrame, as_of: date | None = LONG_AGO, **values) -> Prepared:
@@ -70,6 +71,13 @@ def test_duplicates_are_refused_by_name_date_and_count():
         prepare(twice)
     assert caught.value.series == "shop"
     assert caught.value.column == "ds"
+
+
+def test_duplicates_of_the_only_series_are_refused_without_its_name():
+    panel = panel_of({"all": range(10)})
+    spec = spec_of(roles=ColumnRoles(time="ds", target="y"))
+    with pytest.raises(DataError, match=r"^There are 2 rows for 2018-05-01; 1 timestamps"):
+        prepare_panel(pd.concat([panel, panel.iloc[[3]]]), spec, as_of=LONG_AGO)
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("sum", 13.0), ("mean", 6.5), ("first", 3.0), ("last", 10.0)])

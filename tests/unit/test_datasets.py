@@ -73,6 +73,17 @@ def test_a_received_file_is_a_draft_with_guessed_options_and_roles(desk: Desk) -
     assert desk.files.local_path(draft.raw_key).read_text() == SALES
 
 
+def test_a_check_names_the_column_that_tells_rows_apart(desk: Desk) -> None:
+    draft = desk.receive()
+    options = desk.service.options(draft)
+    alone = ColumnRoles(time="month", target="sales")
+    found = {finding.code: finding for finding in desk.service.check(ANN, draft.dataset_id, options, alone).findings}
+    assert found["duplicates"].column == "month"
+    assert "'shop' tells" in found["missing_key"].message
+    complete = desk.service.check(ANN, draft.dataset_id, options, ROLES).findings
+    assert not {"duplicates", "missing_key"} & {finding.code for finding in complete}
+
+
 def test_a_preview_shows_keys_as_they_are_kept(desk: Desk) -> None:
     text = SALES.replace("month,shop", "month,account").replace(",A,", ",4.1,").replace(",B,", ",4.10,")
     draft = desk.receive(text.replace("sales,price", "amount,price"))

@@ -87,6 +87,14 @@ def test_duplicates_are_counted_as_timestamps() -> None:
     assert "equal values" not in find(differing, "duplicates").message
 
 
+def test_duplicates_of_the_only_series_name_no_series() -> None:
+    roles = ColumnRoles(time="day", target="sales")
+    message = find(profile(series(name="all"), series(name="all").iloc[[3]], roles=roles), "duplicates").message
+    assert "2020-04-01" in message
+    assert "all'" not in message
+    assert "series" not in message
+
+
 def test_one_row_is_too_short() -> None:
     found = profile(series(n=1))
     assert find(found, "too_short").severity is Severity.BLOCKING

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from services.role_guess import RoleGuess, guess_roles
-from training.spec import CovariateKind
+from services.role_guess import RoleGuess, guess_roles, missing_keys
+from training.spec import ColumnRoles, CovariateKind
 
 DAYS = pd.date_range("2024-01-01", periods=30).strftime("%Y-%m-%d").tolist()
 
@@ -100,3 +100,21 @@ def test_duplicates_do_not_hide_the_key() -> None:
 def test_a_table_without_dates_gets_a_target_only() -> None:
     assert guess_roles(pd.DataFrame({"name": ["a", "b"], "sales": [1, 2]})) == RoleGuess(target="sales")
     assert RoleGuess(target="sales").roles() is None
+
+
+@pytest.mark.parametrize(
+    ("series", "missing"), [((), ("store", "item")), (("store",), ("item",)), (("item",), ("store",))]
+)
+def test_the_key_columns_that_are_missing_are_named(series: tuple[str, ...], missing: tuple[str, ...]) -> None:
+    frame = long([{"store": s, "item": i, "chain": "x"} for s in "AB" for i in "cd"])
+    roles = ColumnRoles(time="date", target="sales", series=series)
+    assert missing_keys(frame, pd.to_datetime(frame["date"]), roles) == missing
+
+
+def test_no_column_is_named_when_rows_are_told_apart_or_can_not_be() -> None:
+    frame = long([{"store": "A"}, {"store": "B"}])
+    stamps = pd.to_datetime(frame["date"])
+    assert missing_keys(frame, stamps, ColumnRoles(time="date", target="sales", series=("store",))) == ()
+    twice = pd.concat([frame, frame], ignore_index=True)
+    roles = ColumnRoles(time="date", target="sales")
+    assert missing_keys(twice, pd.to_datetime(twice["date"]), roles) == ()
