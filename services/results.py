@@ -147,7 +147,7 @@ class JobResults:
         return self._frame(artifacts.SCORES, unique_id)
 
     def series(self) -> pd.DataFrame:
-        """One row per series, the worst first: those without a forecast, then by falling error.
+        """One row per series, the worst first: those without a forecast, then by falling error, unscored ones last.
 
         Columns: ``unique_id``, ``model`` (the selected one; empty when none), ``score`` (by the spec's metric),
         ``skill`` (share by which that is below seasonal naive's), every other metric and coverage of the
@@ -258,7 +258,9 @@ def _series_table(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     table["skill"] = (1 - table["score"] / yardstick).where(yardstick > 0)
     text = [artifacts.MODEL, artifacts.REASON, artifacts.FALLBACK]
     table[text] = table[text].astype(object).fillna("")
-    return table.sort_values("score", ascending=False, na_position="first", kind="stable", ignore_index=True)
+    table["is_forecast"] = table[artifacts.MODEL] != ""
+    by_error = table.sort_values(["is_forecast", "score"], ascending=[True, False], kind="stable", ignore_index=True)
+    return by_error.drop(columns="is_forecast")
 
 
 def error_by_step(backtest: pd.DataFrame) -> pd.DataFrame:

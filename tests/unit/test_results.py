@@ -102,6 +102,14 @@ def test_series_are_listed_worst_first_and_those_without_a_forecast_before_them(
     assert table["skill"].tolist()[1:] == pytest.approx([0.5, 0.5])
 
 
+def test_a_series_that_could_not_be_scored_is_not_the_worst(results: JobResults, store: FolderResults) -> None:
+    path = store.root / "run1" / artifacts.SCORES
+    scores = pd.read_parquet(path)
+    scores.loc[scores["unique_id"] == "North / Coffee", "wape"] = np.nan  # all zero: nothing to divide by
+    scores.to_parquet(path)
+    assert list(results.series()["unique_id"]) == ["South / Tea", "North / Tea", "North / Coffee"]
+
+
 def test_skill_is_missing_where_seasonal_naive_makes_no_error(results: JobResults, store: FolderResults) -> None:
     path = store.root / "run1" / artifacts.SCORES
     scores = pd.read_parquet(path)
