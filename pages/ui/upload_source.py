@@ -17,7 +17,6 @@ _EXAMPLE: Final = {
     "store": ["North", "North", "South"],
     "sales": ["1250.5", "1310.0", "980.25"],
 }
-_TYPES: Final = ("csv", "tsv", "txt", "parquet", "xlsx", "xlsm")
 
 
 def choose_file(user: User) -> None:
@@ -25,10 +24,10 @@ def choose_file(user: User) -> None:
     st.subheader("Your own file")
     limit = runtime().settings.max_upload_mb
     file = st.file_uploader(
-        "CSV, Excel or Parquet", type=_TYPES, key="upload_file", max_upload_size=limit,
-        help=f"Up to {limit:,} MB. Separator, encoding, decimal sign and date format are worked out; you can change "
-        "them.",
+        "A table", key="upload_file", max_upload_size=limit,
+        help="Separator, encoding, decimal sign and date format are worked out; you can change them.",
     )  # fmt: skip
+    st.caption(f"CSV, Parquet or Excel (.xlsx), up to {limit:,} MB. A file shown in red is larger and was not sent.")
     if file is None:
         st.caption("One row for each series and date. More columns may explain the target: a price, a holiday, a plan.")
         st.table(_EXAMPLE, border="horizontal", hide_index=True)

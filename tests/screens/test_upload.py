@@ -55,6 +55,14 @@ def test_a_file_becomes_a_draft_whose_id_is_in_the_address(stage: Stage) -> None
     assert "sales\\.csv" in texts(app)
 
 
+def test_the_uploader_takes_any_file_and_says_what_can_be_read(stage: Stage) -> None:
+    app = stage.open("upload")
+    assert not list(app.file_uploader(key="upload_file").proto.type), "the browser's own refusal gives no reason"
+    limit = stage.runtime.settings.max_upload_mb
+    assert f"CSV, Parquet or Excel (.xlsx), up to {limit:,} MB" in texts(app)
+    assert "shown in red is larger" in texts(app)
+
+
 def test_roles_are_suggested_and_the_report_says_what_was_found(stage: Stage) -> None:
     app = upload(stage, sales())
     assert app.selectbox(key="time_col").value == "month"
@@ -124,6 +132,7 @@ def test_text_in_the_target_blocks_with_row_and_value(stage: Stage) -> None:
         (b"", "sales.csv", "is empty"),
         (bytes(range(256)) * 50, "sales.csv", "binary data"),
         (b"\x89PNG\r\n" + bytes(100), "sales.csv", "a picture"),
+        (b"%PDF-1.7\n" + bytes(100), "report.pdf", "PDF"),
         (b"PAR1 cut short", "sales.parquet", "damaged"),
         (b"a,b\n" + b"1,2\n" * 3_000_000, "sales.csv", "larger than 10 MB"),
     ],
