@@ -18,7 +18,7 @@ import pandas as pd
 from training.artifacts import ID, TARGET, TIME
 from training.errors import DataError
 from training.spec import ColumnRoles
-from training.values import NumberStyle, as_text, key_text, read_dates, read_numbers
+from training.values import NumberStyle, as_text, dates_like, key_text, read_dates, read_numbers
 
 SERIES_SEPARATOR: Final = " / "
 SINGLE_SERIES: Final = "all"
@@ -183,7 +183,7 @@ def _timestamps(column: pd.Series, rows: np.ndarray, date_format: str | None, da
             column=str(column.name),
             row=row,
         )
-    as_format = f" as {date_format!r}" if date_format else ""
+    as_format = f" as {dates_like(date_format)}" if date_format else ""
     raise DataError(
         f"Time column {str(column.name)!r} can't be read{as_format} in {_count(bad)}: {where}.",
         remedy="Correct these cells, or choose another date format or time column.",

@@ -60,6 +60,8 @@ DATE_FORMATS: Final = (
 )  # fmt: skip
 """Formats a time column can have, in the order they are tried: ``strptime`` patterns and four names."""
 
+_EXAMPLE_DATE: Final = pd.Timestamp("2024-01-31 17:45")  # tells day from month, and 17 from 5 o'clock
+
 _PARTS: Final = {
     "%Y": r"(?:1[6-9]|2[0-2])\d\d", "%y": r"\d\d", "%m": r"\d{1,2}", "%d": r"\d{1,2}", "%b": "[A-Za-z]{3}",
     "%B": "[A-Za-z]{3,9}", "%H": r"\d{1,2}", "%I": r"\d{1,2}", "%M": r"\d\d", "%S": r"\d\d", "%p": "[AaPp][Mm]",
@@ -318,6 +320,21 @@ def read_dates(column: pd.Series, date_format: str | None = None, *, day_first: 
     parsed = _parse(_plain(pd.Series(uniques, dtype=object)), date_format).to_numpy(dtype="datetime64[ns]")
     padded = np.append(parsed, np.datetime64("NaT"))  # code -1, an absent value, takes the last one
     return pd.Series(padded[codes], index=column.index)
+
+
+def dates_like(date_format: str) -> str:
+    """Dates in one of ``DATE_FORMATS``, in words and by example: ``dates such as 31/01/2024``."""
+    match date_format:
+        case "ISO8601":
+            return "year-month-day dates such as 2024-01-31"
+        case "quarter":
+            return "quarters such as 2024 Q1"
+        case "ISO week":
+            return "weeks such as 2024-W05"
+        case "Excel serial":
+            return "Excel day numbers such as 45322"
+        case _:
+            return f"dates such as {_EXAMPLE_DATE.strftime(date_format)}"
 
 
 def key_text(value: object) -> str:

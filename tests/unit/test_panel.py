@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from training.errors import DataError
 from training.panel import SINGLE_SERIES, build_panel, split_keys, user_names
 from training.spec import ColumnRoles, Covariate, CovariateKind
+from training.values import DATE_FORMATS, dates_like, read_dates
 
 ROLES = ColumnRoles(time="day", target="sales", series=("region", "shop"))
 
@@ -121,6 +122,23 @@ def test_what_cannot_be_used_is_named(columns: dict[str, object], said: str, col
     assert said in caught.value.message
     assert caught.value.remedy
     assert (caught.value.column, caught.value.row) == (column, row)
+
+
+@pytest.mark.parametrize(
+    ("date_format", "said"),
+    [("ISO8601", "as year-month-day dates such as 2024-01-31"), ("%d/%m/%Y", "as dates such as 31/01/2024")],
+)
+def test_a_date_that_does_not_fit_is_told_what_was_expected(date_format: str, said: str) -> None:
+    good = pd.Series(["2024-01-02", "2024-01-01"])
+    days = [*(good if date_format == "ISO8601" else pd.to_datetime(good).dt.strftime(date_format)), "yesterday"]
+    with pytest.raises(DataError, match=f"can't be read {said} in 1 of 3 rows: row 3 'yesterday'"):
+        build_panel(table(day=days), ROLES, date_format=date_format)
+
+
+@pytest.mark.parametrize("date_format", DATE_FORMATS)
+def test_the_example_of_a_date_format_can_be_read_in_it(date_format: str) -> None:
+    shown = dates_like(date_format).partition("such as ")[2]
+    assert read_dates(pd.Series([shown]), date_format).notna().all()
 
 
 def test_words_are_shown_before_numbers_in_another_style() -> None:
