@@ -12,6 +12,7 @@ from pages.ui.result_header import header
 from pages.ui.result_picker import picker
 from pages.ui.session import current_user, runtime
 from services.domain.access import User
+from services.domain.errors import NotFound
 from services.domain.job import JobId, JobStatus
 from services.ports import JobFilter
 
@@ -40,7 +41,13 @@ def choose(user: User) -> None:
 
 def show(user: User, job_id: JobId) -> None:
     """The results of one job, or why there are none yet."""
-    job = runtime().jobs.get(user, job_id)
+    try:
+        job = runtime().jobs.get(user, job_id)
+    except NotFound as exc:
+        st.title("Results")
+        st.error(f"{escape(str(exc))} It may have been deleted.", icon=":material/search_off:")
+        st.page_link(links.JOBS, label="My jobs", icon=":material/list_alt:")
+        return
     if not job.has_results:
         st.title(escape(job.name))
         st.info(

@@ -14,6 +14,7 @@ from pages.ui.result_header import against_naive
 from pages.ui.result_picker import MAX_OPTIONS, View, recent
 from services.results import JobResults, error_by_step
 from training import artifacts
+from training.panel import SINGLE_SERIES
 
 _SHARES = ("wape", "mape", "smape", "skill")
 _PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
@@ -172,11 +173,23 @@ def details_tab(results: JobResults, _view: View) -> None:
         changes = results.profile().get("changes")
         if isinstance(changes, list) and changes:
             for change in changes:
-                st.markdown(f"- {escape(str(change.get('detail') or change.get('kind')))}")
+                st.markdown(f"- {escape(_change(change, has_series=bool(results.spec.roles.series)))}")
         else:
             st.caption("Nothing: the data was used as it was.")
         st.subheader("Environment")
         st.json(results.environment(), expanded=1)
+
+
+def _change(change: dict[str, Any], *, has_series: bool) -> str:
+    """``26 missing timestamps, filled by interpolate (Berlin at 2025-02-03, …)``."""
+    text = f"{change.get('count', 0):,} {change.get('detail') or change.get('kind')}"
+    examples = [str(name) for name in change.get("examples") or ()]
+    if not has_series:
+        examples = [name.removeprefix(f"{SINGLE_SERIES} at ") for name in examples]
+    if not examples:
+        return text
+    more = ", …" if change.get("count", 0) > len(examples) else ""
+    return f"{text} ({', '.join(examples)}{more})"
 
 
 def _failure(results: JobResults, view: View) -> None:

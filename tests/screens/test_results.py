@@ -47,6 +47,12 @@ def test_a_job_without_results_says_so_and_leads_to_the_job(stage: Stage, make: 
     assert not charts(app)
 
 
+def test_a_link_to_a_job_that_is_gone_leads_to_the_others(stage: Stage) -> None:
+    app = stage.open("results", job="nope")
+    assert "There is no job 'nope'" in texts(app).replace("\\", "")
+    assert [link.value for link in app.page_link] == ["My jobs"]
+
+
 def test_a_link_to_a_job_opens_in_a_new_browser(stage: Stage) -> None:
     stage.completed(name="Revenue")
     app = stage.open("results", job="j1")
@@ -199,7 +205,9 @@ def test_no_explanation_is_made_up_for_models_without_one(stage: Stage) -> None:
 def test_details_tell_configuration_and_what_was_done_to_the_data(stage: Stage) -> None:
     stage.completed()
     app = tab(stage.open("results", job="j1"), "Details")
-    assert r"2 missing months filled in\." in texts(app)
+    said = texts(app).replace("\\", "")
+    filled = "26 missing timestamps, filled by interpolate (North / Tea at 2019-02-01, North / Tea at 2019-03-01, …)"
+    assert filled in said
     assert "revenue, 6 months ahead" in app.table[0].value.to_string()
 
 

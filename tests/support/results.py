@@ -92,7 +92,14 @@ def write_run(
         a.LEADERBOARD: _leaderboard(forecast_spec, len(series), len(failed)),
         a.PROFILE: {
             "profile": {},
-            "changes": [{"kind": "gaps", "count": 2, "detail": "2 missing months filled in.", "examples": []}],
+            "changes": [
+                {
+                    "kind": "gaps",
+                    "count": 26,
+                    "detail": "missing timestamps, filled by interpolate",
+                    "examples": ["North / Tea at 2019-02-01", "North / Tea at 2019-03-01"],
+                }
+            ],
         },
         a.ENVIRONMENT: {"python": "3.11", "packages": {"pandas": "2.3.3"}},
         a.SPEC: json.loads(forecast_spec.to_json()),
