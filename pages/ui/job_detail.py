@@ -40,6 +40,10 @@ _EVENTS: Final[dict[EventKind, tuple[str, str]]] = {
     EventKind.FAILED: (":material/error:", "Failed"),
     EventKind.DELETED: (":material/delete:", "Deleted"),
 }
+_WHAT_CANCEL_DOES: Final = {  # by whether it was ever started
+    True: "The run is stopped within seconds. What it has computed is kept; Retry starts it again.",
+    False: "Nothing has been started, so nothing is lost. Retry starts it all the same.",
+}
 _TABS: Final = ("Timeline", "Configuration", "Log")
 
 
@@ -216,10 +220,11 @@ def _dismiss() -> None:
 
 @st.dialog("Cancel this job?", on_dismiss=_dismiss)
 def _confirm_cancel(user: User, job_id: JobId) -> None:
-    st.write("The run is stopped within seconds. What it has computed is kept; Retry starts it again.")
+    has_begun = runtime().jobs.get(user, job_id).attempt is not None
+    st.write(_WHAT_CANCEL_DOES[has_begun])
     with st.container(horizontal=True):
         st.button("Cancel the job", key="confirm_cancel", type="primary", on_click=_cancel, args=(user, job_id))
-        st.button("Keep it running", key="confirm_no", on_click=_dismiss_and_rerun)
+        st.button("Keep it running" if has_begun else "Keep it", key="confirm_no", on_click=_dismiss_and_rerun)
 
 
 @st.dialog("Delete this job?", on_dismiss=_dismiss)

@@ -159,6 +159,14 @@ def test_cancel_asks_first(stage: Stage) -> None:
         app.button(key="confirm_cancel")
 
 
+@pytest.mark.parametrize(("make", "said"), [("pending", "Nothing has been started"), ("running", "stopped within")])
+def test_a_cancel_says_what_it_means_for_this_job(stage: Stage, make: str, said: str) -> None:
+    getattr(stage, make)()
+    app = stage.open("jobs", job="j1")
+    app.button(key="job_cancel").click().run()
+    assert said in texts(app)
+
+
 def test_a_confirmation_can_be_declined_and_stays_open_meanwhile(stage: Stage) -> None:
     stage.running()
     app = stage.open("jobs", job="j1")
