@@ -76,7 +76,7 @@ def forecast_figure(
     for model in shown[:1]:
         rows = forecast[forecast[artifacts.MODEL] == model]
         for level in sorted(levels, reverse=True):
-            _band(figure, [rows], level, colours[model], fmt)
+            _band(figure, [rows], level, colours[model], fmt, _bar_width(history))
     figure.add_scatter(
         **_x(history[artifacts.TIME]),
         y=_y(history[artifacts.TARGET]),
@@ -118,7 +118,8 @@ def backtest_figure(
     shown = [model for model in models if model in set(backtest[artifacts.MODEL])]
     if shown and level is not None:
         rows = backtest[backtest[artifacts.MODEL] == shown[0]]
-        _band(figure, [window for _, window in rows.groupby(artifacts.CUTOFF)], level, colours[shown[0]], fmt)
+        windows = [window for _, window in rows.groupby(artifacts.CUTOFF)]
+        _band(figure, windows, level, colours[shown[0]], fmt, _bar_width(history))
     figure.add_scatter(
         **_x(history[artifacts.TIME]),
         y=_y(history[artifacts.TARGET]),
@@ -257,8 +258,13 @@ def _styled(figure: go.Figure, theme: Palette, *, height: int) -> go.Figure:
     return figure.update_yaxes(gridcolor=theme.grid, zeroline=False, automargin=True)
 
 
-def _band(figure: go.Figure, windows: Sequence[pd.DataFrame], level: int, colour: str, fmt: str) -> None:
-    """One filled trace for all windows, each its own polygon, and an invisible one that tells the bounds."""
+def _band(
+    figure: go.Figure, windows: Sequence[pd.DataFrame], level: int, colour: str, fmt: str, width: pd.Timedelta
+) -> None:
+    """One filled trace for all windows, each its own polygon, and an invisible one that tells the bounds.
+
+    The band of a single step, which would have no area, is drawn ``width`` wide.
+    """
     low, high = artifacts.lo(level), artifacts.hi(level)
     xs: list[pd.Timestamp | None] = []
     ys: list[float | None] = []
@@ -269,6 +275,8 @@ def _band(figure: go.Figure, windows: Sequence[pd.DataFrame], level: int, colour
         if xs:
             xs.append(None)
             ys.append(None)
+        if len(rows) == 1:
+            rows = _short_stretch(rows, width)
         xs += [*rows[artifacts.TIME], *rows[artifacts.TIME][::-1]]
         ys += [*rows[high], *rows[low][::-1]]
     if not xs:
@@ -295,6 +303,19 @@ def _band(figure: go.Figure, windows: Sequence[pd.DataFrame], level: int, colour
             showlegend=False,
             hovertemplate=f"%{{customdata:{fmt}}} to %{{y:{fmt}}}",
         )
+
+
+def _bar_width(history: pd.DataFrame) -> pd.Timedelta:
+    """Half of the usual step of a history, or half a day where it has none."""
+    step = history[artifacts.TIME].diff().median()
+    return (pd.Timedelta(days=1) if pd.isna(step) else step) / 2
+
+
+def _short_stretch(row: pd.DataFrame, width: pd.Timedelta) -> pd.DataFrame:
+    """A single row as two, ``width`` apart around it."""
+    around = pd.concat([row, row])
+    around[artifacts.TIME] += pd.TimedeltaIndex([-width / 2, width / 2])
+    return around
 
 
 def _bridge(figure: go.Figure, last: pd.DataFrame, rows: pd.DataFrame, colour: str) -> None:

@@ -58,6 +58,26 @@ def test_only_the_first_of_several_models_has_intervals(run: Path) -> None:
     assert max(bands[0].y) == pytest.approx(mean[a.hi(80)].max())
 
 
+def test_the_interval_of_a_single_step_has_a_width(run: Path) -> None:
+    one = frame(run, a.FORECAST).groupby(a.MODEL).head(1)
+    figure = charts.forecast_figure(
+        frame(run, a.HISTORY), one, models=["XGBoost"], levels=(80,), target="y", colours=COLOURS, theme=charts.LIGHT
+    )
+    band = named(figure, "80 % interval")
+    row = one.query("model == 'XGBoost'").iloc[0]
+    assert min(band.x) < row[a.TIME] < max(band.x)
+    assert (min(band.y), max(band.y)) == (row[a.lo(80)], row[a.hi(80)])
+
+
+def test_backtest_windows_of_a_single_step_have_bands(run: Path) -> None:
+    first = frame(run, a.BACKTEST).groupby([a.MODEL, a.CUTOFF]).head(1)
+    figure = charts.backtest_figure(
+        frame(run, a.HISTORY), first, models=["XGBoost"], level=80, target="y", colours=COLOURS, theme=charts.LIGHT
+    )
+    xs = [x for x in named(figure, "80 % interval").x if x is not None]
+    assert len(set(xs)) == 2 * spec().n_windows
+
+
 def test_a_model_without_a_forecast_for_this_series_is_left_out(run: Path) -> None:
     rows = frame(run, a.FORECAST).query("model != 'Prophet'")
     figure = charts.forecast_figure(
