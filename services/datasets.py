@@ -9,7 +9,6 @@ draft of the same file.
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -20,26 +19,25 @@ from typing import BinaryIO, Final, cast
 import pandas as pd
 import pyarrow.parquet as pq
 
-from services.dataset_check import Checked, TablePreview, check_table, few_series, panel_of, unreadable
+from services.dataset_check import Checked, TablePreview, few_series
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import InvalidInput, NotFound, StaleDataset
 from services.domain.job import DatasetId
 from services.incoming import MB, Limited, label
 from services.ports import Clock, DatasetStore, FileStore
-from services.role_guess import RoleGuess, guess_roles, missing_keys
+from services.raw_file import RawFile, refusal
+from services.role_guess import RoleGuess
 from services.samples import SAMPLES, Sample
 from training.artifacts import ID, ROWS_PER_GROUP
 from training.errors import DataError
-from training.quality import Finding, Severity, profile_panel
+from training.quality import Severity, profile_panel
 from training.spec import ColumnRoles
-from training.tables import ReadOptions, TableFormat, guess_dates, read_dates, read_table, sheet_names, sniff
+from training.tables import ReadOptions, sniff
 
 logger = logging.getLogger(__name__)
 
 _SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", ".parquet", ".xlsx", ".xlsm"})
-_PREVIEW_ROWS: Final = 200
-_GUESS_ROWS: Final = 100_000
 DRAFT_LIFETIME: Final = timedelta(days=30)
 _RACES: Final = 10  # lost races in a row before the user is told
 
@@ -116,9 +114,9 @@ class DatasetService:
             options = sniff(self._files.local_path(draft.raw_key), file or name)
         except DataError as exc:
             self._files.delete_all(_folder(draft))
-            raise InvalidInput(exc.message, remedy=exc.remedy, field=exc.column) from exc
+            raise refusal(exc) from exc
         draft = replace(draft, size_bytes=size, options_json=options.model_dump_json())
-        roles = roles or self._guess(draft, options).roles()
+        roles = roles or self._raw(draft).guess(options).roles()
         draft = replace(draft, roles_json=roles.model_dump_json() if roles else "")
         self._records.put(draft)
         logger.info("Dataset %s received: %s, %d bytes", draft.dataset_id, options.format, size)
@@ -187,71 +185,30 @@ class DatasetService:
             InvalidInput: it can't be read so; the message says what to change.
         """
         dataset = self.get(user, dataset_id)
-        roles = self.roles(dataset)
-        try:
-            head = read_table(self._raw(dataset), options, n_rows=_PREVIEW_ROWS, keys=roles.series if roles else ())
-        except DataError as exc:
-            raise InvalidInput(exc.message, remedy=exc.remedy, field=exc.column) from exc
-        columns = list(map(str, head.columns))
-        repeated = tuple(name for name in columns if (base := _unnumbered(name)) != name and base in columns)
-        return TablePreview(head=head, repeated=repeated)
+        return self._raw(dataset).preview(options, self.roles(dataset))
 
     def sheets(self, user: User, dataset_id: DatasetId) -> tuple[str, ...]:
         """Names of an Excel file's worksheets; empty for other files, and for one that can't be opened."""
         dataset = self.get(user, dataset_id)
-        if self.options(dataset).format is not TableFormat.EXCEL:
-            return ()
-        try:
-            return sheet_names(self._raw(dataset))
-        except DataError:  # preview says it with its remedy
-            return ()
+        return self._raw(dataset).sheets(self.options(dataset))
 
     def suggest_roles(self, user: User, dataset_id: DatasetId, options: ReadOptions) -> RoleGuess:
         """Guess the columns' roles from the file's first rows; empty when it can't be read so."""
-        return self._guess(self.get(user, dataset_id), options)
-
-    def _guess(self, dataset: Dataset, options: ReadOptions) -> RoleGuess:
-        try:
-            head = read_table(self._raw(dataset), options, n_rows=_GUESS_ROWS)
-        except DataError:  # preview and check say it with its remedy
-            return RoleGuess()
-        return guess_roles(head, day_first=options.day_first)
+        return self._raw(self.get(user, dataset_id)).guess(options)
 
     def check(self, user: User, dataset_id: DatasetId, options: ReadOptions, roles: ColumnRoles) -> Checked:
         """Everything that speaks for and against keeping the dataset so. Reads the whole file."""
         dataset = self.get(user, dataset_id)
-        try:
-            table = read_table(self._raw(dataset), options, keys=roles.series)
-        except DataError as exc:
-            return unreadable(exc)
-        found = check_table(table, options, roles, as_of=dataset.taken_on)
-        return replace(found, findings=(*found.findings, *_key_hint(table, options, roles, found)))
+        return self._raw(dataset).check(options, roles, as_of=dataset.taken_on)
 
     def dated(self, user: User, dataset_id: DatasetId, options: ReadOptions, time: str) -> ReadOptions:
         """The options with the date format that suits a time column; unchanged where none does."""
-        dataset = self.get(user, dataset_id)
-        try:
-            head = read_table(self._raw(dataset), options, n_rows=_GUESS_ROWS)
-        except DataError:  # preview and check say it with its remedy
-            return options
-        return _dated(head[time], options) if time in head.columns else options
+        return self._raw(self.get(user, dataset_id)).dated(options, time)
 
     def reread(self, user: User, dataset_id: DatasetId, options: ReadOptions) -> Dataset:
-        """Save other reading options, and what follows from them.
-
-        Roles whose columns are still there stay, else they are guessed anew. The date format is worked out again
-        unless it is what was changed.
-        """
+        """Save other reading options, and what follows from them, as ``RawFile.settle`` says."""
         dataset = self.get(user, dataset_id)
-        roles = self.roles(dataset)
-        try:
-            head = read_table(self._raw(dataset), options, n_rows=_GUESS_ROWS)
-        except DataError:  # the options are kept all the same: the user is on the way to the right ones
-            return self.save_draft(user, dataset_id, options=options)
-        if roles is None or not _names(roles) <= set(head.columns):
-            roles = guess_roles(head, day_first=options.day_first).roles()
-        if roles and options.date_format == self.options(dataset).date_format:
-            options = _dated(head[roles.time], options)
+        options, roles = self._raw(dataset).settle(options, self.roles(dataset), before=self.options(dataset))
         return self.save_draft(user, dataset_id, options=options, roles=roles)
 
     def sample(self, user: User, dataset_id: DatasetId) -> pd.DataFrame:
@@ -302,10 +259,7 @@ class DatasetService:
         dataset = self.get(user, dataset_id)
         if dataset.status is DatasetStatus.READY:
             return self._as_kept(dataset, options, roles)
-        try:
-            panel = panel_of(read_table(self._raw(dataset), options, keys=roles.series), options, roles)
-        except DataError as exc:
-            raise InvalidInput(exc.message, remedy=exc.remedy, field=exc.column) from exc
+        panel = self._raw(dataset).panel(options, roles)
         profile = profile_panel(panel, roles, as_of=dataset.taken_on)
         if blocking := profile.of(Severity.BLOCKING):
             raise InvalidInput(blocking[0].message, remedy=blocking[0].remedy, field=blocking[0].column)
@@ -382,7 +336,7 @@ class DatasetService:
             panel_folder="",
             version=0,
         )
-        with self._raw(dataset).open("rb") as stream:
+        with self._raw(dataset).path.open("rb") as stream:
             self._files.write(draft.raw_key, stream)
         self._records.put(draft)
         return draft
@@ -405,40 +359,11 @@ class DatasetService:
             raise NotFound("panel of dataset", dataset.dataset_id) from exc
         raise NotFound("panel of dataset", dataset.dataset_id)
 
-    def _raw(self, dataset: Dataset) -> Path:
+    def _raw(self, dataset: Dataset) -> RawFile:
         try:
-            return self._files.local_path(dataset.raw_key)
+            return RawFile(self._files.local_path(dataset.raw_key))
         except FileNotFoundError as exc:
             raise NotFound("file of dataset", dataset.dataset_id) from exc
-
-
-def _names(roles: ColumnRoles) -> set[str]:
-    return {roles.time, roles.target, *roles.series, *(covariate.name for covariate in roles.covariates)}
-
-
-def _dated(column: pd.Series, options: ReadOptions) -> ReadOptions:
-    guess = guess_dates(column, prefers_day_first=options.day_first, by_name=True)
-    if guess is None:
-        return options
-    return options.model_copy(update={"date_format": guess.date_format, "day_first": guess.day_first})
-
-
-def _key_hint(table: pd.DataFrame, options: ReadOptions, roles: ColumnRoles, found: Checked) -> Iterable[Finding]:
-    """Name the columns that would tell apart rows of one time and series, where there are such rows."""
-    if found.profile is None or not found.profile.n_duplicates:
-        return
-    stamps = read_dates(table[roles.time], options.date_format, day_first=options.day_first)
-    if keys := missing_keys(table, stamps, roles):
-        names = " and ".join(map(repr, keys))
-        yield Finding(
-            code="missing_key",
-            severity=Severity.WARNING,
-            message=f"Perhaps {names} {'tells' if len(keys) == 1 else 'tell'} the rows of one timestamp apart.",
-            remedy="If so, add it to the series columns."
-            if len(keys) == 1
-            else "If so, add them to the series columns.",
-            column=keys[0],
-        )
 
 
 def _confirmed(dataset: Dataset) -> InvalidInput:
@@ -454,7 +379,3 @@ def _folder(dataset: Dataset) -> str:
 
 def _parent(key: str) -> str:
     return key.rpartition("/")[0]
-
-
-def _unnumbered(name: str) -> str:
-    return re.sub(r" \(\d+\)$", "", name)
