@@ -62,13 +62,13 @@ def create_job(page: Page) -> str:
     return found[1]
 
 
-def choose_models(page: Page, *names: str) -> None:
-    """Tick models that are not ticked yet."""
+def add_model(page: Page, name: str) -> None:
+    """Choose one more model, and see that the form has it."""
     box = page.locator(".st-key-models")
-    for name in names:
-        pill = box.get_by_role("button", name=name)
-        if pill.count() and "Active" not in (pill.get_attribute("kind") or ""):
-            pill.click()
+    box.locator("input").click()
+    page.get_by_role("option", name=name).click()
+    page.keyboard.press("Escape")
+    expect(box.get_by_text(name, exact=True)).to_be_visible()
 
 
 def test_a_file_becomes_charts_and_a_link_opens_them_in_a_new_browser(
@@ -104,7 +104,7 @@ def test_an_app_killed_while_training_finishes_the_job_after_its_restart(
     server: Server, page: Page, tmp_path: Path
 ) -> None:
     upload_and_configure(page, server, slow_panel(tmp_path / "shops.csv"))
-    choose_models(page, "Prophet")
+    add_model(page, "Prophet")
     job_id = create_job(page)
     page.get_by_role("button", name="Start training").click()
     expect(page.get_by_text(re.compile(r"[1-9]\d* %")).first).to_be_visible(timeout=TRAINING_TIMEOUT_MS)
@@ -136,3 +136,21 @@ def test_a_fresh_server_asked_for_the_admin_page_first_answers_with_the_whole_ap
     page.goto(f"{server.url}/admin")
     expect(page.get_by_role("heading", name="Admin")).to_be_visible(timeout=30_000)
     expect(page.get_by_role("link", name="Upload")).to_be_visible()  # the shell ran: its navigation is there
+
+
+def test_a_running_job_is_cancelled_from_the_screen_and_a_retry_completes_it(
+    server: Server, page: Page, tmp_path: Path
+) -> None:
+    upload_and_configure(page, server, slow_panel(tmp_path / "shops.csv"))
+    add_model(page, "Prophet")
+    job_id = create_job(page)
+    page.get_by_role("button", name="Start training").click()
+    expect(page.get_by_text(re.compile(r"[1-9]\d* %")).first).to_be_visible(timeout=TRAINING_TIMEOUT_MS)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel the job").click()
+    retry = page.get_by_role("button", name="Retry")
+    expect(retry).to_be_enabled(timeout=30_000)  # within seconds, though a refresh is due meanwhile
+    assert (server.home / "runs" / f"{job_id}-1" / "exit.json").exists(), "the run itself has ended"
+    retry.click()
+    expect(page.get_by_role("button", name="View results")).to_be_enabled(timeout=TRAINING_TIMEOUT_MS)
+    expect(page.get_by_text("Attempts", exact=True)).to_be_visible()
