@@ -9,6 +9,7 @@ from pages.ui.errors import error_boundary
 from pages.ui.format import escape, size
 from pages.ui.session import current_user, runtime
 from pages.ui.upload_form import columns_form, fill_form, reading_form, roles_on_screen
+from pages.ui.upload_hint import without_dates
 from pages.ui.upload_list import my_datasets
 from pages.ui.upload_report import checked, data_preview, kept_report, preview_of, report
 from pages.ui.upload_source import choose_file, choose_sample
@@ -66,6 +67,8 @@ def draft(user: User, dataset: Dataset) -> None:
             st.error(f"**This can't be read as a table yet.** {escape(str(problem))}", icon=":material/error:")
         elif (chosen := roles_on_screen()) is None:
             st.subheader("Data quality")
+            if preview is not None and not st.session_state["time_col"] and (hint := without_dates(preview.head)):
+                st.warning(escape(hint), icon=":material/event_busy:")
             st.info("Choose the time and the target column, and the report appears here.", icon=":material/table:")
         else:
             verdict(user, dataset, options, chosen)

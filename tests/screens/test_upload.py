@@ -149,6 +149,7 @@ def test_a_file_that_is_no_table_is_refused_with_a_reason(stage: Stage, content:
         (b"month,sales\n", "no rows"),
         (b"month,sales\n2021-01-01,5\n", "at least 3"),
         (b"name,sales\nx,5\ny,6\n", "Choose the time"),
+        (b"month,sales\nJan'24,5\nFeb'24,6\n", "The nearest to it is ‘month’, with values such as ‘Jan'24’"),
         (b"month,sales\n2021-01-01,5\n2021-02-01,6,7\n", "Data row 2 has 3 cells"),
     ],
 )
