@@ -53,7 +53,7 @@ def draft(user: User, dataset: Dataset) -> None:
     fill_form(user, dataset, options, roles)
     problem: InvalidInput | None = None
     try:
-        preview = preview_of(user, dataset.dataset_id, options)
+        preview = preview_of(user, dataset.dataset_id, options, roles.series if roles else ())
     except InvalidInput as exc:
         preview, problem = None, exc
     form, side = st.columns([2, 3], gap="large")

@@ -31,8 +31,9 @@ _HASHES: Final = {
 
 
 @st.cache_data(ttl=_TTL_S, max_entries=50, show_spinner=False, hash_funcs=_HASHES)
-def preview_of(user: User, dataset_id: DatasetId, options: ReadOptions) -> TablePreview:
-    """The head of the file, cached for this user, dataset and options."""
+def preview_of(user: User, dataset_id: DatasetId, options: ReadOptions, keys: tuple[str, ...]) -> TablePreview:
+    """The head of the file, cached for this user, dataset and options, and the draft's series columns (``keys``)."""
+    del keys  # the service knows them; here they tell one cached answer from another
     return runtime().datasets.preview(user, dataset_id, options)
 
 
