@@ -48,7 +48,7 @@ def review(user: User, dataset: Dataset, roles: ColumnRoles, profile: Profile) -
         show = st.error if problem.is_blocking else st.warning
         show(escape(problem.text), icon=":material/error:" if problem.is_blocking else ":material/warning:")
     work = estimate(spec, n_series=profile.n_series, n_rows=profile.n_rows, cores=os.cpu_count() or 1)
-    with st.grid(2, min_column_width=120):
+    with st.grid(2, min_column_width=180):
         st.metric(
             "Model fits",
             f"{work.n_fits:,}",
