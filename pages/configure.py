@@ -77,7 +77,7 @@ def configure(user: User, dataset: Dataset) -> None:
     st.title("Configure")
     st.caption(
         f"{escape(dataset.name)} · {count(profile.n_series, 'series', 'series')}, {count(profile.n_rows, 'row')}"
-        + (f" · {profile.freq_label.lower()}" if profile.freq else "")
+        + (f" · {profile.freq_label}" if profile.freq else "")
     )
     frequency = Frequency.parse(st.session_state["frequency"])
     form, side = st.columns([3, 2], gap="large")
