@@ -25,7 +25,7 @@ _MIN_ROWS: Final = 6  # one difference and a few rows to learn from
 _TREES: Final = {Preset.FAST: 150, Preset.BALANCED: 300, Preset.THOROUGH: 600}
 _RATE: Final = {Preset.FAST: 0.1, Preset.BALANCED: 0.05, Preset.THOROUGH: 0.03}
 _MAX_CONSECUTIVE_LAGS: Final = 12
-_ROWS_A_THREAD: Final = 10_000  # below, threads cost more than they give
+_ROWS_A_THREAD: Final = 100_000  # below, threads give little, and waiting for each other on a busy machine costs much
 _LAG: Final = re.compile(r"lag(\d+)")  # as mlforecast names lags
 
 
