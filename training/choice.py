@@ -14,16 +14,7 @@ import pandas as pd
 
 from training.artifacts import ID, METRICS, MODEL, coverage
 from training.bands import covered
-from training.evaluation import (
-    WINDOW,
-    best_by_series,
-    rank_models,
-    score,
-    score_panel,
-    select,
-    share_actuals,
-    with_stand_in,
-)
+from training.evaluation import WINDOW, compare, score, score_panel, select, share_actuals
 from training.spec import ForecastSpec, ModelName, Selection
 
 _CHOSEN: Final = "chosen"
@@ -46,25 +37,23 @@ def choices(backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -
     windows = backtest[WINDOW].astype(int)
     if backtest.empty or share_actuals(windows.min(), windows.max(), h=spec.horizon, step=spec.step):
         return {}
-    return {str(selection): _worth(_elsewhere(backtest, mase_scale, selection, spec), backtest, mase_scale, spec)
-            for selection in Selection}  # fmt: skip
+    held_out = _held_out(backtest, mase_scale, spec)
+    return {str(selection): _worth(rows, backtest, mase_scale, spec) for selection, rows in held_out.items()}
 
 
-def _elsewhere(backtest: pd.DataFrame, mase_scale: pd.Series, selection: Selection, spec: ForecastSpec) -> pd.DataFrame:
+def _held_out(backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -> dict[Selection, pd.DataFrame]:
     """The rows of each window by the model chosen on those apart from it; series without one follow the panel."""
-    parts = []
+    parts: dict[Selection, list[pd.DataFrame]] = {selection: [] for selection in Selection}
     for window in backtest[WINDOW].unique():
         shared = share_actuals(backtest[WINDOW].astype(int), window, h=spec.horizon, step=spec.step)
         here, others = backtest[backtest[WINDOW] == window], backtest[~shared]
         if others.empty:
             continue
-        compared = with_stand_in(others)
-        ranked = rank_models(score_panel(compared, score(compared, mase_scale)), spec.metric, spec.models)
-        best = best_by_series(score(others, mase_scale), spec.metric, spec.models)
-        chosen = select(best, ranked, here[[ID, MODEL]], selection)
-        parts.append(here.loc[here[MODEL] == here[ID].map(chosen)])
-    together: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    return together
+        ranked, best = compare(others, score(others, mase_scale), mase_scale, spec.metric, spec.models)
+        for selection in Selection:
+            chosen = select(best, ranked, here[[ID, MODEL]], selection)
+            parts[selection].append(here.loc[here[MODEL] == here[ID].map(chosen)])
+    return {selection: pd.concat(own, ignore_index=True) for selection, own in parts.items()}
 
 
 def _worth(rows: pd.DataFrame, backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -> dict[str, object]:

@@ -170,6 +170,23 @@ def best_by_series(scores: pd.DataFrame, metric: Metric, order: Sequence[ModelNa
     return ordered.drop_duplicates(ID).set_index(ID)[MODEL]
 
 
+def compare(
+    backtest: pd.DataFrame, scores: pd.DataFrame, mase_scale: pd.Series, metric: Metric, order: Sequence[ModelName]
+) -> tuple[list[str], pd.Series]:
+    """Models from best to worst over the panel, and the best model of each scored series.
+
+    Args:
+        backtest: ``unique_id, model, y, mean, observed``.
+        scores: ``score`` of this backtest.
+        mase_scale: naive scale of each series before its first cutoff.
+        metric: by which to compare.
+        order: of the models, for ties.
+    """
+    stood_in = with_stand_in(backtest)
+    complete = score(stood_in, mase_scale) if len(stood_in) > len(backtest) else scores
+    return rank_models(score_panel(stood_in, complete), metric, order), best_by_series(scores, metric, order)
+
+
 def select(best: pd.Series, ranked: Sequence[str], forecasts: pd.DataFrame, selection: Selection) -> pd.Series:
     """The model whose forecast each series gets, by ``unique_id``, for every series that has a forecast.
 

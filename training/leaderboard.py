@@ -10,16 +10,7 @@ import pandas as pd
 from training.artifacts import FALLBACK, ID, METRICS, MODEL, REASON, SELECTED, coverage
 from training.bands import covered
 from training.choice import choices, number
-from training.evaluation import (
-    MIN_TRAIN,
-    WINDOW,
-    best_by_series,
-    rank_models,
-    score,
-    score_panel,
-    select,
-    with_stand_in,
-)
+from training.evaluation import MIN_TRAIN, WINDOW, compare, score, score_panel, select
 from training.spec import ForecastSpec, ModelName, Selection
 
 FINAL = -1  # "window" of a note on the final forecast
@@ -54,11 +45,8 @@ def judge(backtest: pd.DataFrame, forecast: pd.DataFrame, mase_scale: pd.Series,
         spec: says metric and scope of the choice.
     """
     metrics = score(backtest, mase_scale)
-    compared = with_stand_in(backtest)
-    all_metrics = score(compared, mase_scale) if len(compared) > len(backtest) else metrics
-    ranked = rank_models(score_panel(compared, all_metrics), spec.metric, spec.models)
+    ranked, best = compare(backtest, metrics, mase_scale, spec.metric, spec.models)
     order = [*ranked, *(str(model) for model in spec.models if str(model) not in ranked)]
-    best = best_by_series(metrics, spec.metric, spec.models)
     return Verdict(
         metrics=metrics,
         panel=score_panel(backtest, metrics),
