@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.ui.errors import error_boundary, guarded, notify
 from pages.ui.format import STATUS_TEXTS, ago, count, escape, moment
-from pages.ui.job_table import job_table
+from pages.ui.job_table import job_table, pager, status_filter
 from pages.ui.refresh import last_known, refresh_while
 from pages.ui.session import current_user, runtime, timezone
 from services.domain.access import User
@@ -47,14 +47,7 @@ def everybody(user: User) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             text = st.text_input("Search", key="admin_text", placeholder="Job or dataset", width=240)
             owner = st.text_input("Owner", key="admin_owner", placeholder="Exact user name", width=240)
-            statuses = st.pills(
-                "Status",
-                list(JobStatus),
-                selection_mode="multi",
-                format_func=STATUS_TEXTS.__getitem__,
-                key="admin_status",
-                wrap=True,
-            )
+            statuses = status_filter("admin_status")
         number = st.session_state.get("admin_page", 1)
         where = JobFilter(owner=owner.strip() or None, text=text.strip(), statuses=frozenset(statuses))
 
@@ -67,9 +60,7 @@ def everybody(user: User) -> None:
             st.caption(count(page.total, "job"))
         else:
             st.info("No job matches.")
-        n_pages = -(-page.total // PAGE_SIZE)
-        if n_pages > 1:
-            st.pagination(n_pages, key="admin_page")
+        pager(page.total, PAGE_SIZE, key="admin_page")
         intervene(user, page.jobs)
         is_active = any(job.is_active for job in page.jobs)
         refresh_while(is_active, key="admin_refresh", updated_at=updated_at, is_fresh=is_fresh)

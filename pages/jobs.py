@@ -6,13 +6,13 @@ import streamlit as st
 
 from pages.ui import links
 from pages.ui.errors import error_boundary
-from pages.ui.format import STATUS_TEXTS, count
+from pages.ui.format import count
 from pages.ui.job_detail import confirm, job_detail
-from pages.ui.job_table import job_table
+from pages.ui.job_table import job_table, pager, status_filter
 from pages.ui.refresh import last_known, refresh_while
 from pages.ui.session import current_user, runtime
 from services.domain.access import User
-from services.domain.job import JobId, JobStatus
+from services.domain.job import JobId
 from services.ports import JobFilter, JobPage
 
 PAGE_SIZE = 25
@@ -26,14 +26,7 @@ def job_list(user: User) -> None:
             text = st.text_input(
                 "Search", key="jobs_text", placeholder="Job or dataset", icon=":material/search:", width=260
             )
-            statuses = st.pills(
-                "Status",
-                list(JobStatus),
-                selection_mode="multi",
-                format_func=STATUS_TEXTS.__getitem__,
-                key="jobs_status",
-                wrap=True,
-            )
+            statuses = status_filter("jobs_status")
         number = st.session_state.get("jobs_page", 1)
         where = JobFilter(owner=user.name, text=text.strip(), statuses=frozenset(statuses))
 
@@ -45,9 +38,7 @@ def job_list(user: User) -> None:
             nothing_here(is_filtered=bool(text or statuses))
         else:
             job_table(page.jobs, runtime().clock.now(), key="jobs_table")
-        n_pages = -(-page.total // PAGE_SIZE)
-        if n_pages > 1:
-            st.pagination(n_pages, key="jobs_page")
+        pager(page.total, PAGE_SIZE, key="jobs_page")
         if page.total:
             st.caption(f"{count(page.total, 'job')}. Click a name to open it.")
         refresh_while(

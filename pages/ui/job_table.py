@@ -13,6 +13,7 @@ from pages.ui import links
 from pages.ui.format import (
     QUEUED,
     STATUS_BADGES,
+    STATUS_TEXTS,
     Badge,
     ago,
     badge,
@@ -104,3 +105,17 @@ def _now(job: Job) -> str:
     if job.status is JobStatus.PENDING:
         return "Waiting for you to start it"
     return job.error if job.status is JobStatus.FAILED else job.step
+
+
+def status_filter(key: str) -> list[JobStatus]:
+    """Which statuses a list should hold; none chosen means all."""
+    return st.pills(
+        "Status", list(JobStatus), selection_mode="multi", format_func=STATUS_TEXTS.__getitem__, key=key, wrap=True
+    )
+
+
+def pager(total: int, page_size: int, *, key: str) -> None:
+    """Turn the pages of a list, where it has more than one; the page's number is the state under ``key``."""
+    n_pages = -(-total // page_size)
+    if n_pages > 1:
+        st.pagination(n_pages, key=key)
