@@ -17,6 +17,8 @@ SCORES: Final = "scores.parquet"  # one row per series and model, failed ones to
 LEADERBOARD: Final = "leaderboard.json"  # one entry per model over all series, and what choosing is worth
 IMPORTANCE: Final = "importance.parquet"  # only when a model truly has feature importances
 COMPONENTS: Final = "components.parquet"  # only for models whose forecast is a sum of components
+WEIGHTS: Final = "weights.parquet"  # only with an ensemble: what it is made of
+DECOMPOSITION: Final = "decomposition.parquet"  # trend, seasons and remainder of the history, where it was small enough
 ENVIRONMENT: Final = "environment.json"  # package versions, input hash, seed
 ERROR: Final = "error.json"  # a TrainingFailure; only when the run failed
 
@@ -37,6 +39,8 @@ METRICS: Final = ("mae", "rmse", "mape", "smape", "wape", "mase", "bias")
 
 # importance.parquet: model, feature, importance (sums to 1 per model)
 # components.parquet: unique_id, ds, model, component, value (sum over components = mean)
+# weights.parquet: unique_id, model, weight (sums to 1 per series)
+# decomposition.parquet: unique_id, ds, component, value (sum over components = y; "trend", "season 12", "remainder")
 FLOOR: Final = "floor at zero"  # component that lifts a negative forecast to zero where the spec asks for that
 
 # Tags of the MLflow run: written by training, read by the app.

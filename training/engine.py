@@ -41,7 +41,6 @@ from training.spec import ModelName
 
 _CHUNKS_A_STAGE: Final = 40  # enough for the bar to move and for the cores to end together
 _MAX_CHUNK: Final = 100
-_MAX_BATCH: Final = 20_000
 _POLL_S: Final = 1.0
 _META: Final = b"forecast.unit"
 
@@ -93,8 +92,6 @@ def chunks(series: Sequence[str], scope: Scope) -> Iterator[tuple[str, ...]]:
     match scope:
         case Scope.PANEL:
             size = n
-        case Scope.BATCH:
-            size = _MAX_BATCH
         case Scope.SERIES:
             size = min(_MAX_CHUNK, -(-n // _CHUNKS_A_STAGE))
     for at in range(0, n, max(size, 1)):

@@ -20,14 +20,31 @@ from training.frequency import Frequency
 SPEC_VERSION: Final = 1
 MAX_HORIZON = 1_000
 MAX_WINDOWS = 20
+_LONG_SEASON: Final = 12  # from which CES earned its place in the pool
 
 
 class ModelName(StrEnum):
-    """Models a run can fit; the value is the column name of their forecasts."""
+    """Models a run can use; the value is the name of their forecasts in every artifact."""
 
     SEASONAL_NAIVE = "SeasonalNaive"  # the yardstick: fitted in every run, asked for or not
+    NAIVE = "Naive"  # the last value
+    DRIFT = "Drift"  # the last value, and the average change
+    HISTORIC_AVERAGE = "HistoricAverage"
+    THETA = "Theta"  # dynamic optimised Theta
+    CES = "CES"  # complex exponential smoothing
+    ETS = "AutoETS"
+    MSTL = "MSTL"  # decomposition by all seasons at once, then ETS on what is left
+    ARIMA = "AutoARIMA"
+    CROSTON = "Croston"  # for intermittent demand, like the next two
+    TSB = "TSB"
+    IMAPA = "IMAPA"
     PROPHET = "Prophet"
     XGBOOST = "XGBoost"  # one global model over all series
+    ENSEMBLE = "Ensemble"  # combines all others; fitted on none of the data itself
+
+
+INTERMITTENT: Final = (ModelName.CROSTON, ModelName.TSB, ModelName.IMAPA)
+"""Models made for demand that is zero most of the time."""
 
 
 class Preset(StrEnum):
@@ -40,27 +57,44 @@ class Preset(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresetPlan:
-    """What a preset stands for where nothing else is chosen.
+    """What a preset stands for where nothing else is chosen; its models depend on the data, see ``preset_models``.
 
     Attributes:
         n_windows: backtest windows, where the series are long enough.
         words: the plan for a person.
     """
 
-    models: tuple[ModelName, ...]
     n_windows: int
     words: str
 
 
 PRESETS: Final = {
-    Preset.FAST: PresetPlan(
-        models=(ModelName.SEASONAL_NAIVE, ModelName.XGBOOST), n_windows=2, words="150 trees, 2 windows"
-    ),
-    Preset.BALANCED: PresetPlan(
-        models=(ModelName.SEASONAL_NAIVE, ModelName.XGBOOST), n_windows=3, words="300 trees, 3 windows"
-    ),
-    Preset.THOROUGH: PresetPlan(models=tuple(ModelName), n_windows=5, words="600 trees, 5 windows, and Prophet"),
+    Preset.FAST: PresetPlan(n_windows=3, words="quick models and a small XGBoost, 3 windows"),
+    Preset.BALANCED: PresetPlan(n_windows=3, words="the models that earn their cost, 3 windows"),
+    Preset.THOROUGH: PresetPlan(n_windows=3, words="every model worth comparing, XGBoost tuned, 3 windows"),
 }
+
+
+def preset_models(preset: Preset, season_length: int, *, intermittent: bool = False) -> tuple[ModelName, ...]:
+    """The models a preset stands for.
+
+    Args:
+        preset: how much work to spend.
+        season_length: periods in a season; 1 for none.
+        intermittent: whether most values of the panel are zero.
+    """
+    is_seasonal = season_length > 1
+    chosen = [ModelName.SEASONAL_NAIVE, ModelName.THETA]
+    if preset is Preset.FAST:
+        chosen += [ModelName.CES] if season_length >= _LONG_SEASON else []
+    else:
+        chosen += [ModelName.MSTL] if is_seasonal else [ModelName.ETS]
+        chosen += [ModelName.CES] if season_length >= _LONG_SEASON else []
+    if preset is Preset.THOROUGH:
+        chosen += [ModelName.NAIVE, ModelName.DRIFT, ModelName.CES, ModelName.ETS, ModelName.ARIMA, ModelName.PROPHET]
+    if intermittent:
+        chosen += INTERMITTENT
+    return tuple(dict.fromkeys([*chosen, ModelName.XGBOOST, ModelName.ENSEMBLE]))
 
 
 class Metric(StrEnum):
@@ -168,12 +202,14 @@ class ForecastSpec(_Strict):
     roles: ColumnRoles
     freq: str
     horizon: int = Field(ge=1, le=MAX_HORIZON)
-    models: tuple[ModelName, ...] = (ModelName.SEASONAL_NAIVE, ModelName.XGBOOST)
+    models: tuple[ModelName, ...] = (
+        ModelName.SEASONAL_NAIVE, ModelName.THETA, ModelName.CES, ModelName.XGBOOST, ModelName.ENSEMBLE,
+    )  # fmt: skip
     preset: Preset = Preset.BALANCED
     n_windows: int = Field(default=3, ge=1, le=MAX_WINDOWS)
     step_size: int | None = Field(default=None, ge=1, description="periods between cutoffs; the horizon if not given")
     metric: Metric = Metric.WAPE
-    selection: Selection = Selection.PER_SERIES
+    selection: Selection = Selection.OVERALL
     levels: tuple[Level, ...] = (80, 95)
     holidays_country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     gaps: GapPolicy = GapPolicy.INTERPOLATE
@@ -192,7 +228,13 @@ class ForecastSpec(_Strict):
     @field_validator("models")
     @classmethod
     def _yardstick_first(cls, value: tuple[ModelName, ...]) -> tuple[ModelName, ...]:
-        return tuple(dict.fromkeys((ModelName.SEASONAL_NAIVE, *value)))
+        models = tuple(dict.fromkeys((ModelName.SEASONAL_NAIVE, *value)))
+        if ModelName.ENSEMBLE not in models:
+            return models
+        members = tuple(model for model in models if model is not ModelName.ENSEMBLE)
+        if len(members) < 2:
+            raise ValueError("an ensemble needs another model besides SeasonalNaive; choose one, or leave Ensemble out")
+        return (*members, ModelName.ENSEMBLE)
 
     @field_validator("levels")
     @classmethod
@@ -203,6 +245,11 @@ class ForecastSpec(_Strict):
     def frequency(self) -> Frequency:
         """The frequency as a value with season lengths and a calendar."""
         return Frequency.parse(self.freq)
+
+    @property
+    def fitted(self) -> tuple[ModelName, ...]:
+        """The models that are fitted to the data: all but the ensemble."""
+        return tuple(model for model in self.models if model is not ModelName.ENSEMBLE)
 
     @property
     def step(self) -> int:

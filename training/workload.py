@@ -40,9 +40,21 @@ class Cost:
 
 
 COSTS: Final[Mapping[ModelName, Cost]] = {
-    ModelName.SEASONAL_NAIVE: Cost(fixed_s=0.05, per_series_s=0.0003, per_row_s=1e-7, parallel=False),
+    ModelName.SEASONAL_NAIVE: Cost(fixed_s=0.0, per_series_s=0.0003, per_row_s=1e-7),
+    ModelName.NAIVE: Cost(fixed_s=0.0, per_series_s=0.0003, per_row_s=1e-7),
+    ModelName.DRIFT: Cost(fixed_s=0.0, per_series_s=0.0003, per_row_s=1e-7),
+    ModelName.HISTORIC_AVERAGE: Cost(fixed_s=0.0, per_series_s=0.0003, per_row_s=1e-7),
+    ModelName.THETA: Cost(fixed_s=0.0, per_series_s=0.0005, per_row_s=2.2e-5),
+    ModelName.CES: Cost(fixed_s=0.0, per_series_s=0.0005, per_row_s=3e-5),
+    ModelName.ETS: Cost(fixed_s=0.0, per_series_s=0.005, per_row_s=3e-4),
+    ModelName.MSTL: Cost(fixed_s=0.0, per_series_s=0.003, per_row_s=4e-5),
+    ModelName.ARIMA: Cost(fixed_s=0.0, per_series_s=0.1, per_row_s=2e-3),
+    ModelName.CROSTON: Cost(fixed_s=0.0, per_series_s=0.0003, per_row_s=1e-7),
+    ModelName.TSB: Cost(fixed_s=0.0, per_series_s=0.0003, per_row_s=1e-7),
+    ModelName.IMAPA: Cost(fixed_s=0.0, per_series_s=0.0005, per_row_s=1e-6),
     ModelName.PROPHET: Cost(fixed_s=0.0, per_series_s=0.1, per_row_s=2e-4),
     ModelName.XGBOOST: Cost(fixed_s=1.0, per_series_s=0.002, per_row_s=2e-5),
+    ModelName.ENSEMBLE: Cost(fixed_s=0.0, per_series_s=0.0001, per_row_s=0.0),
 }
 GLOBAL: Final = frozenset({ModelName.XGBOOST})
 """Models that are one fit over all series."""
@@ -79,7 +91,7 @@ def estimate(spec: ForecastSpec, *, n_series: int, n_rows: int, cores: int) -> E
         cores: cores the run may use.
     """
     rounds = spec.n_windows + 1
-    n_fits = sum(rounds * (1 if model in GLOBAL else n_series) for model in spec.models)
+    n_fits = sum(rounds * (1 if model in GLOBAL else n_series) for model in spec.fitted)
     by_model = {}
     for model in spec.models:
         seconds = rounds * fit_seconds(model, spec.preset, n_series=n_series, n_rows=n_rows)

@@ -8,8 +8,20 @@ from typing import Final, cast
 from training.models.base import Forecaster, Scope
 from training.spec import ModelName
 
+_STATISTICAL: Final = "training.models.statistical"
 _FAMILIES: Final[dict[ModelName, tuple[Scope, str, str]]] = {
-    ModelName.SEASONAL_NAIVE: (Scope.BATCH, "training.models.seasonal_naive", "SeasonalNaiveForecaster"),
+    ModelName.SEASONAL_NAIVE: (Scope.SERIES, "training.models.seasonal_naive", "SeasonalNaiveForecaster"),
+    ModelName.NAIVE: (Scope.SERIES, _STATISTICAL, "NaiveForecaster"),
+    ModelName.DRIFT: (Scope.SERIES, _STATISTICAL, "DriftForecaster"),
+    ModelName.HISTORIC_AVERAGE: (Scope.SERIES, _STATISTICAL, "HistoricAverageForecaster"),
+    ModelName.THETA: (Scope.SERIES, _STATISTICAL, "ThetaForecaster"),
+    ModelName.CES: (Scope.SERIES, _STATISTICAL, "CESForecaster"),
+    ModelName.ETS: (Scope.SERIES, _STATISTICAL, "ETSForecaster"),
+    ModelName.MSTL: (Scope.SERIES, _STATISTICAL, "MSTLForecaster"),
+    ModelName.ARIMA: (Scope.SERIES, _STATISTICAL, "ARIMAForecaster"),
+    ModelName.CROSTON: (Scope.SERIES, _STATISTICAL, "CrostonForecaster"),
+    ModelName.TSB: (Scope.SERIES, _STATISTICAL, "TSBForecaster"),
+    ModelName.IMAPA: (Scope.SERIES, _STATISTICAL, "IMAPAForecaster"),
     ModelName.PROPHET: (Scope.SERIES, "training.models.prophet", "ProphetForecaster"),
     ModelName.XGBOOST: (Scope.PANEL, "training.models.xgboost", "XGBoostForecaster"),
 }

@@ -22,8 +22,7 @@ class Scope(StrEnum):
     """How a model's fits are cut into work."""
 
     SERIES = "series"  # series by series: spread over worker processes
-    BATCH = "batch"  # series by series, but so cheap that one process does many at once
-    PANEL = "panel"  # one fit over all series, with all cores
+    PANEL = "panel"  # one fit over all series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +73,15 @@ class Forecast:
         notes: ``unique_id, reason, fallback`` of series that failed or where another model stood in.
         components: ``unique_id, ds, component, value`` that sum to ``mean``, from models that have them.
         importance: share of each feature, summing to 1, from models that have it.
+        decomposition: ``unique_id, ds, component, value`` of the history, summing to ``y``, from models that take
+            it apart.
     """
 
     rows: pd.DataFrame
     notes: pd.DataFrame
     components: pd.DataFrame | None = None
     importance: pd.Series | None = None
+    decomposition: pd.DataFrame | None = None
 
 
 class Forecaster(Protocol):
