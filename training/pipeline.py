@@ -15,9 +15,8 @@ from training.artifacts import ID, TARGET, TIME
 from training.engine import Engine, Unit, chunks
 from training.environment import environment, versions_digest
 from training.errors import ModelError
-from training.evaluation import OBSERVED, SCALE, WINDOW, cut, naive_scale, plan_windows
+from training.evaluation import OBSERVED, WINDOW, cut, plan_windows
 from training.features import Framed, frame
-from training.intervals import STEP_AHEAD
 from training.models import scope_of
 from training.models.base import STEP, Setting
 from training.prepare import Prepared, prepare_panel
@@ -94,8 +93,9 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     meter.at(3.0, "Starting the models")
     engine.run(units, windows.frames_of)
     meter.at(96.0, "Scoring the models")
-    results = assemble(engine.collect(units), windows.actuals(), framed.history, prepared.unusable, spec)
-    if results.forecast.empty:
+    history = framed.history[[ID, TIME, TARGET, OBSERVED]]
+    results = assemble(engine.collect(units), history, framed.future[[ID, TIME]], prepared.unusable, spec)
+    if results.is_empty:
         raise ModelError(
             f"No model could forecast any of the {len(windows.sizes):,} series ({results.commonest_reason}).",
             remedy="Check the series in the quality report; most often they are too short.",
@@ -132,7 +132,7 @@ def plan_units(framed: Framed, plan: pd.DataFrame, spec: ForecastSpec) -> list[U
             cost_s=fit_seconds(model, spec.preset, n_series=len(chunk), n_rows=int(rows.loc[list(chunk)].sum())),
             step=f"{model}: {words}",
         )
-        for model in spec.models
+        for model in spec.fitted
         for window, rows, words in stages
         for i, chunk in enumerate(chunks([str(name) for name in rows.index], scope_of(model)))
     ]
@@ -161,25 +161,6 @@ class _Windows:
         """History and future of a unit's series. The future holds no target and nothing known in the past only."""
         history, future = self._of(unit.window)
         return _rows_of(history, unit.series), _rows_of(future[self._ahead], unit.series)
-
-    def actuals(self) -> pd.DataFrame:
-        """``unique_id, window, ds, cutoff, step_ahead, y, observed, scale`` of every backtest row."""
-        parts = []
-        for window, rows in self.plan.groupby(WINDOW):
-            train, test = cut(self._framed.history, rows, self._h)
-            cutoff = train.groupby(ID, observed=True, sort=False)[TIME].last()
-            scale = naive_scale(train, self._season_length)
-            parts.append(
-                test[[ID, TIME, TARGET, OBSERVED]].assign(
-                    window=int(str(window)),
-                    cutoff=test[ID].map(cutoff),
-                    scale=test[ID].map(scale),
-                    **{STEP_AHEAD: test.groupby(ID, observed=True, sort=False).cumcount() + 1},
-                )
-            )
-        if not parts:
-            return pd.DataFrame(columns=[ID, TIME, TARGET, OBSERVED, WINDOW, "cutoff", SCALE, STEP_AHEAD])
-        return pd.concat(parts, ignore_index=True)
 
     def _of(self, window: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
         if window is None:

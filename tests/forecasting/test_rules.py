@@ -14,7 +14,7 @@ from training.errors import ConfigError, ModelError
 from training.spec import ModelName
 
 FAST = ("SeasonalNaive", "XGBoost")
-ALL = tuple(ModelName)
+ALL = (*FAST, "Prophet", "Ensemble")
 
 
 @pytest.fixture(scope="module")
