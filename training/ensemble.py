@@ -25,6 +25,7 @@ _SERIES_SHARE: Final = 0.5
 _MEDIAN_SHARE: Final = 0.5
 _LONGEST_RATIO: Final = 5.0  # how far one series' ratio of errors may be from the average member's
 _HOPELESS: Final = 1.5  # times the best member's error over the panel
+_FEWEST: Final = 2
 _MIN_SERIES_TO_HALVE: Final = 20
 _WORDS: Final = "half the median of its members, half their mean weighted by what each was worth in the backtest"
 
@@ -36,7 +37,7 @@ class Combined:
     Attributes:
         backtest: ``series x windows x h``.
         forecast: ``series x h``.
-        weights: ``series x members`` of the final forecast's weighted mean; a row sums to 1, or is 0 without members.
+        weights: ``series x members`` of the final forecast's weighted mean; a row sums to 1, or is 0 where there is no forecast.
         members: names of the members, in the order of the weights.
     """
 
@@ -75,10 +76,9 @@ def combine(backtest: Mapping[str, Floats], forecast: Mapping[str, Floats], actu
         tested[:, window] = _mix(stacked, weights)
     final = np.stack([_within_range(forecast[m], actuals, None) for m in members])
     weights = _weights(losses, np.ones(n_windows, dtype=bool))
-    present = np.isfinite(final).all(axis=2).T
-    return Combined(
-        backtest=tested, forecast=_mix(final, weights), weights=_normalized(weights * present), members=members
-    )
+    mixed = _mix(final, weights)
+    used = np.isfinite(final).all(axis=2).T & np.isfinite(mixed).all(axis=1, keepdims=True)
+    return Combined(backtest=tested, forecast=mixed, weights=_normalized(weights * used), members=members)
 
 
 def _losses(backtest: Mapping[str, Floats], actuals: Actuals) -> Floats:
@@ -143,7 +143,10 @@ def _normalized(weights: Floats) -> Floats:
 
 
 def _mix(members: Floats, weights: Floats) -> Floats:
-    """Median and weighted mean of ``members x series x h``, each of those there are; missing where there is none."""
+    """Median and weighted mean of ``members x series x h``, each of those there are.
+
+    Missing where there are fewer than two: a single forecast is its model's own and goes by that name.
+    """
     used = np.where((weights > 0).T[:, :, None], members, np.nan)
     present = np.isfinite(used)
     n = present.sum(axis=0)
@@ -154,4 +157,4 @@ def _mix(members: Floats, weights: Floats) -> Floats:
     share = np.where(present, weights.T[:, :, None], 0.0)
     total = share.sum(axis=0)
     mean = np.where(present, share * used, 0.0).sum(axis=0) / np.where(total > 0, total, np.nan)
-    return np.where(n > 0, _MEDIAN_SHARE * median + (1 - _MEDIAN_SHARE) * mean, np.nan)
+    return np.where(n >= _FEWEST, _MEDIAN_SHARE * median + (1 - _MEDIAN_SHARE) * mean, np.nan)

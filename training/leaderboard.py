@@ -166,8 +166,8 @@ def _with_ensemble(reasons: list[str], rows: pd.DataFrame, forecast: Mapping[str
     absent = ~np.isfinite(forecast[name]).all(axis=1)
     mine = np.flatnonzero(rows[MODEL].to_numpy() == name)
     for row, series in zip(mine, at, strict=True):
-        if not reasons[row] and series >= 0 and absent[series]:
-            reasons[row] = "none of its members has a forecast"
+        if series >= 0 and absent[series]:
+            reasons[row] = "fewer than two of its members have a forecast"
     return reasons
 
 

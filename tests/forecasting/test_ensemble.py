@@ -86,8 +86,8 @@ def test_what_members_lack_or_let_explode_never_reaches_it(seed, broken):
     for member, series, value in broken:
         forecast[f"m{member}"][series, series % H] = value
     mixed = combine(backtest, forecast, actuals)
-    finite = np.stack([np.isfinite(values) for values in forecast.values()]).any(axis=0)
-    assert np.isfinite(mixed.forecast[finite]).all()
+    usable = np.stack([np.isfinite(v) | (np.isinf(v)) for v in forecast.values()])[:3].sum(axis=0) >= 2
+    assert np.isfinite(mixed.forecast[usable]).all()
     assert np.nanmax(np.abs(mixed.forecast)) <= 160
     assert not np.isinf(mixed.forecast).any()
 
@@ -119,3 +119,12 @@ def test_it_does_not_depend_on_the_order_of_members():
     actuals, backtest, forecast, _ = world()
     turned = combine(dict(reversed(backtest.items())), dict(reversed(forecast.items())), actuals)
     np.testing.assert_allclose(turned.forecast, combine(backtest, forecast, actuals).forecast, rtol=1e-12)
+
+
+def test_a_single_forecast_is_not_called_an_ensemble():
+    actuals, backtest, forecast, _ = world(noise=(1.0, 1.1))
+    forecast["m1"][0] = np.nan
+    mixed = combine(backtest, forecast, actuals)
+    assert np.isnan(mixed.forecast[0]).all()
+    assert (mixed.weights[0] == 0).all()
+    assert np.isfinite(mixed.forecast[1:]).all()

@@ -153,7 +153,10 @@ def test_widths_scale_with_the_series():
 def test_the_interval_of_a_window_does_not_depend_on_its_own_errors():
     actuals, mean, _ = simulate("noise", n_series=30, n_windows=3, seed=4)
     is_middle = (np.arange(3) == 1)[None, :, None]
-    before, after = widths_tested(actuals, mean), widths_tested(replace(actuals, y=actuals.y * np.where(is_middle, 50, 1)), mean)
+    before, after = (
+        widths_tested(actuals, mean),
+        widths_tested(replace(actuals, y=actuals.y * np.where(is_middle, 50, 1)), mean),
+    )
     np.testing.assert_array_equal(before[:, :, :, 1], after[:, :, :, 1])
     assert not np.array_equal(before[:, :, :, 0], after[:, :, :, 0])
 
