@@ -37,7 +37,7 @@ class Combined:
     Attributes:
         backtest: ``series x windows x h``.
         forecast: ``series x h``.
-        weights: ``series x members`` of the final forecast's weighted mean; a row sums to 1, or is 0 where there is no forecast.
+        weights: ``series x members`` of the final forecast's weighted mean; a row sums to 1, or is 0 without one.
         members: names of the members, in the order of the weights.
     """
 

@@ -11,7 +11,6 @@ import pytest
 from tests.support.forecasting import Run, panel_of, run_panel, seasonal, spec_of, stamps
 from training import artifacts
 from training.errors import ConfigError, ModelError
-from training.spec import ModelName
 
 FAST = ("SeasonalNaive", "XGBoost")
 ALL = (*FAST, "Prophet", "Ensemble")
