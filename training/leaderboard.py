@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from training.actuals import Actuals, Floats, Ints
-from training.answers import FINAL
 from training.artifacts import FALLBACK, ID, METRICS, MODEL, REASON, SELECTED, coverage
 from training.bands import Band
 from training.choice import choices, number
+from training.collected import FINAL
 from training.ensemble import Combined
 from training.evaluation import MIN_TRAIN, WINDOW
 from training.scores import NOBODY, Scores, compare, score, select

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from training.actuals import Actuals, Floats, actuals_of
-from training.answers import Answers, gather
 from training.artifacts import CUTOFF, FLOOR, ID, MEAN, MODEL, REASON, TARGET, TIME
 from training.bands import Band, bands, columns, names
+from training.collected import Collected, gather
 from training.engine import Done
 from training.ensemble import Combined, combine
 from training.leaderboard import Reasons, commonest, judge, leaderboard, score_table
@@ -190,7 +190,7 @@ def _stacked(parts: list[pd.DataFrame], by: list[str]) -> pd.DataFrame | None:
 
 
 def _components(
-    answers: Answers, forecast: Mapping[str, Floats], ids: pd.Index[str], future: pd.DataFrame, spec: ForecastSpec
+    answers: Collected, forecast: Mapping[str, Floats], ids: pd.Index[str], future: pd.DataFrame, spec: ForecastSpec
 ) -> pd.DataFrame | None:
     rows = _stacked(answers.components, [ID, MODEL, TIME])
     if rows is None:

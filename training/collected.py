@@ -20,7 +20,7 @@ FINAL: Final = -1  # "window" of a note on the final forecast
 
 
 @dataclass(slots=True, kw_only=True)
-class Answers:
+class Collected:
     """Forecasts of every fitted model. Missing numbers mean that there is none.
 
     Attributes:
@@ -46,7 +46,7 @@ class Answers:
         return np.asarray(planned.any(axis=1) & complete.all(axis=1))
 
 
-def gather(done: Iterable[Done], actuals: Actuals, spec: ForecastSpec) -> Answers:
+def gather(done: Iterable[Done], actuals: Actuals, spec: ForecastSpec) -> Collected:
     """Read every unit once.
 
     A model's series that lacks a window is left without any: its errors on the other windows could not be
@@ -60,7 +60,7 @@ def gather(done: Iterable[Done], actuals: Actuals, spec: ForecastSpec) -> Answer
     n_series, n_windows, h = actuals.y.shape
     models = [str(model) for model in spec.fitted]
     notes: list[pd.DataFrame] = []
-    answers = Answers(
+    answers = Collected(
         backtest={model: np.full((n_series, n_windows, h), np.nan) for model in models},
         forecast={model: np.full((n_series, h), np.nan) for model in models},
         notes=pd.DataFrame(columns=[ID, MODEL, WINDOW, REASON, FALLBACK]),
@@ -87,7 +87,7 @@ def gather(done: Iterable[Done], actuals: Actuals, spec: ForecastSpec) -> Answer
     return answers
 
 
-def _explain(answers: Answers, item: Done, model: str) -> None:
+def _explain(answers: Collected, item: Done, model: str) -> None:
     answer = item.forecast
     if answer.components is not None:
         answers.components.append(answer.components.assign(**{MODEL: model}))
