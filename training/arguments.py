@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from training.artifacts import TARGET
+from training.backends import Place
 from training.errors import ConfigError
 from training.findings import INTERMITTENT
 from training.frequency import OFFERED, guess_frequency
@@ -260,6 +261,10 @@ def _parser() -> argparse.ArgumentParser:
 
     machine = parser.add_argument_group("machine")
     machine.add_argument("--cores", type=int, metavar="N", help="processes at once; all cores if not given")
+    machine.add_argument(
+        "--engine", type=Place, choices=list(Place), default=Place.AUTO, metavar="WHERE",
+        help="auto (Spark in a job on Databricks), local or spark; the numbers are the same",
+    )  # fmt: skip
     machine.add_argument("--checkpoints", type=Path, metavar="DIR", help="where finished parts are kept")
     machine.add_argument("--verbose", action="store_true", help="log what happens to standard error")
 

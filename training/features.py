@@ -6,11 +6,12 @@ Nothing here reads the target, so nothing here can carry it over a cutoff.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import holidays
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from training.artifacts import ID, TARGET, TIME
 from training.errors import ConfigError
@@ -27,8 +28,84 @@ _HOLIDAYS: Final = "n_holidays"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturePlan:
+    """What the features of a panel are: found by looking at the whole of it once, applied to a part at a time.
+
+    Attributes:
+        calendar: calendar features by date, all dates of the panel and its horizon.
+        encodings: how each covariate becomes numbers.
+        columns: which feature column is what.
+        holidays: ``holiday, ds`` on the panel's calendar, empty without a country.
+    """
+
+    calendar: pd.DataFrame
+    encodings: tuple[_Encoding, ...]
+    columns: Columns
+    holidays: pd.DataFrame
+
+    def apply(
+        self, history: pd.DataFrame, observed: pd.Series, future: pd.DataFrame
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """History and future of some series as numbers.
+
+        Args:
+            history: rows of ``Prepared.history``.
+            observed: of these rows.
+            future: rows of ``Prepared.future``, of the same series.
+
+        Returns:
+            ``unique_id, ds, y, observed, t`` and the feature columns, and the same of those known ahead.
+        """
+        now = history[[ID, TIME, TARGET]].assign(observed=observed)
+        later = future[[ID, TIME]].copy()
+        dates = pd.DatetimeIndex(self.calendar.index)
+        for rows in (now, later):
+            at = dates.get_indexer(pd.DatetimeIndex(rows[TIME]))
+            rows[STEP] = at
+            for name in self.calendar:
+                rows[name] = self.calendar[name].to_numpy()[at]
+        for encoding in self.encodings:
+            values = history[encoding.covariate]
+            now = now.assign(**encoding.apply(values))
+            if encoding.kind is CovariateKind.FUTURE:
+                later = later.assign(**encoding.apply(future[encoding.covariate]))
+            elif encoding.kind is CovariateKind.STATIC:
+                last = values.groupby(history[ID], observed=True, sort=False).last()
+                later = later.assign(**encoding.apply(future[ID].map(last)))
+        return now, later
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Encoding:
+    """A covariate as numbers.
+
+    Attributes:
+        names: feature columns: one for a number or a code, one for each category but the first otherwise.
+        categories: of words, sorted; ``None`` for numbers.
+    """
+
+    covariate: str
+    kind: CovariateKind
+    names: tuple[str, ...]
+    categories: tuple[str, ...] | None
+
+    def apply(self, values: pd.Series) -> dict[str, NDArray[Any]]:
+        if self.categories is None:
+            return {self.names[0]: values.to_numpy(dtype=float)}
+        text = values.astype("string")
+        if len(self.categories) <= _MAX_INDICATORS:
+            # The first category is the base: with an indicator for each, a linear model could not tell them apart.
+            return {
+                name: (text == category).fillna(False).to_numpy(dtype=float)
+                for name, category in zip(self.names, self.categories[1:], strict=True)
+            }
+        code = {category: float(i) for i, category in enumerate(self.categories)}
+        return {self.names[0]: text.map(code).to_numpy(dtype=float, na_value=np.nan)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Framed:
-    """A prepared panel as numbers.
+    """A prepared panel as numbers, all of it at once.
 
     Attributes:
         history: ``unique_id, ds, t, y, observed`` and the feature columns.
@@ -44,43 +121,46 @@ class Framed:
 
 
 def frame(prepared: Prepared, spec: ForecastSpec) -> Framed:
-    """Turn a prepared panel into the frames that models work on.
+    """Turn a whole prepared panel into the frames that models work on, for panels that are small.
+
+    Raises:
+        ConfigError: the holidays of the country are not known.
+    """
+    plan = plan_features(prepared, spec)
+    history, future = plan.apply(prepared.history, prepared.observed, prepared.future)
+    return Framed(history=history, future=future, columns=plan.columns, holidays=plan.holidays)
+
+
+def plan_features(prepared: Prepared, spec: ForecastSpec) -> FeaturePlan:
+    """Find out what the features of a panel are.
 
     Raises:
         ConfigError: the holidays of the country are not known.
     """
     frequency = spec.frequency
-    history = prepared.history[[ID, TIME, TARGET]].assign(observed=prepared.observed)
-    future = prepared.future[[ID, TIME]].copy()
-    dates = frequency.between(history[TIME].min(), future[TIME].max())
+    dates = frequency.between(prepared.history[TIME].min(), prepared.future[TIME].max())
     named = _holidays(spec.holidays_country, dates, frequency)
     calendar = _calendar(dates, frequency)
     if spec.holidays_country:
         calendar[_HOLIDAYS] = named[TIME].value_counts().reindex(dates, fill_value=0).to_numpy(dtype=float)
-    for rows in (history, future):
-        at = dates.get_indexer(pd.DatetimeIndex(rows[TIME]))
-        rows[STEP] = at
-        for name in calendar:
-            rows[name] = calendar[name].to_numpy()[at]
     columns: dict[CovariateKind, list[str]] = {kind: [] for kind in CovariateKind}
     linear: list[str] = []
     labels = {_HOLIDAYS: "holidays"}
+    encodings = []
     for covariate in spec.roles.covariates:
-        kind = covariate.kind
-        ahead = None if kind is CovariateKind.PAST else _ahead(prepared, covariate.name, kind)
-        encoded, is_linear = _encode(prepared.history[covariate.name], ahead)
-        for suffix, (now, later) in encoded.items():
-            name = f"{kind}_{len(columns[kind])}"
-            history[name] = now
-            if later is not None:
-                future[name] = later
-            columns[kind].append(name)
-            labels[name] = f"{covariate.name}{suffix}"
-            if is_linear and kind is CovariateKind.FUTURE:
-                linear.append(name)
-    return Framed(
-        history=history,
-        future=future,
+        categories = _categories(prepared, covariate.name, covariate.kind)
+        is_coded = categories is not None and len(categories) > _MAX_INDICATORS
+        suffixes = [""] if categories is None or is_coded else [f" = {category}" for category in categories[1:]]
+        so_far = len(columns[covariate.kind])
+        names = tuple(f"{covariate.kind}_{so_far + i}" for i in range(len(suffixes)))
+        encodings.append(_Encoding(covariate=covariate.name, kind=covariate.kind, names=names, categories=categories))
+        columns[covariate.kind] += names
+        labels |= {name: f"{covariate.name}{suffix}" for name, suffix in zip(names, suffixes, strict=True)}
+        if covariate.kind is CovariateKind.FUTURE and not is_coded:
+            linear += names
+    return FeaturePlan(
+        calendar=calendar,
+        encodings=tuple(encodings),
         holidays=named if periods_a_year(frequency) >= _WEEKLY else named.iloc[:0],
         columns=Columns(
             calendar=tuple(calendar.columns),
@@ -93,34 +173,15 @@ def frame(prepared: Prepared, spec: ForecastSpec) -> Framed:
     )
 
 
-def _ahead(prepared: Prepared, name: str, kind: CovariateKind) -> pd.Series:
-    if kind is CovariateKind.FUTURE:
-        return prepared.future[name]
-    last = prepared.history.groupby(ID, observed=True, sort=False)[name].last()
-    return prepared.future[ID].map(last)
-
-
-def _encode(values: pd.Series, ahead: pd.Series | None) -> tuple[dict[str, tuple[np.ndarray, np.ndarray | None]], bool]:
-    """Columns by label suffix, now and ahead, and whether their size means something."""
+def _categories(prepared: Prepared, name: str, kind: CovariateKind) -> tuple[str, ...] | None:
+    """Words that a covariate holds anywhere, sorted; ``None`` for numbers."""
+    values = prepared.history[name]
     if pd.api.types.is_numeric_dtype(values):
-        later = None if ahead is None else ahead.to_numpy(dtype=float)
-        return {"": (values.to_numpy(dtype=float), later)}, True
-    seen = values if ahead is None else pd.concat([values, ahead])
-    categories = sorted(seen.dropna().astype(str).unique())
-    now = values.astype("string")
-    later_text = None if ahead is None else ahead.astype("string")
-    if len(categories) <= _MAX_INDICATORS:
-        # The first category is the base: with an indicator for each, a linear model could not tell them apart.
-        return {
-            f" = {category}": (
-                (now == category).fillna(False).to_numpy(dtype=float),
-                None if later_text is None else (later_text == category).fillna(False).to_numpy(dtype=float),
-            )
-            for category in categories[1:]
-        }, True
-    code = {category: float(i) for i, category in enumerate(categories)}
-    later = None if later_text is None else later_text.map(code).to_numpy(dtype=float, na_value=np.nan)
-    return {"": (now.map(code).to_numpy(dtype=float, na_value=np.nan), later)}, False
+        return None
+    seen = [values.dropna().unique()]
+    if kind is CovariateKind.FUTURE:
+        seen.append(prepared.future[name].dropna().unique())
+    return tuple(sorted({str(value) for part in seen for value in pd.Series(part).astype("string")}))
 
 
 def _calendar(dates: pd.DatetimeIndex, frequency: Frequency) -> pd.DataFrame:

@@ -176,10 +176,15 @@ def _failed(run: MlflowRun, failure: TrainingFailure, status: int) -> int:
 def _run(
     panel: pd.DataFrame, spec: ForecastSpec, args: argparse.Namespace, *, output: Path, checkpoints: Path, sink: Sink
 ) -> Finished:
+    from training.forkserver import start_fork_server
+
+    cores = args.cores or _cores()
+    if cores > 1:
+        start_fork_server(spec.fitted)  # first of all: it imports the models' libraries while we import the rest
     from training.pipeline import Resources, run
 
     deadline = None if spec.time_limit_s is None else time.monotonic() + spec.time_limit_s
-    resources = Resources(output=output, checkpoints=checkpoints, cores=args.cores or _cores(), deadline=deadline)
+    resources = Resources(output=output, checkpoints=checkpoints, cores=cores, deadline=deadline, place=args.engine)
     return run(panel, spec, as_of=args.as_of or datetime.now(UTC).date(), resources=resources, sink=sink)
 
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from training.artifacts import ID, TARGET, TIME
-from training.engine import Engine, Unit, chunks
+from training.backends import Place, backend_for
+from training.buckets import Bucket, cut_buckets, is_written, write_bucket
+from training.engine import Engine
 from training.environment import environment, versions_digest
 from training.errors import ModelError
-from training.evaluation import OBSERVED, WINDOW, cut, plan_windows
-from training.features import Framed, frame
-from training.models import scope_of
-from training.models.base import STEP, Setting
+from training.evaluation import OBSERVED, plan_windows
+from training.features import FeaturePlan, plan_features
+from training.models.base import Setting
 from training.prepare import Prepared, prepare_panel
 from training.progress import Meter, Sink
 from training.quality import profile_panel
 from training.results import Results, assemble
 from training.spec import ForecastSpec
-from training.workload import fit_seconds
+from training.units import plan_units
+from training.work import Common
 from training.writing import write_artifacts
 
 logger = logging.getLogger(__name__)
@@ -39,12 +42,14 @@ class Resources:
         checkpoints: folder in which finished units are kept between attempts.
         cores: processes or threads at once.
         deadline: ``time.monotonic()`` after which to give up; ``None`` for never.
+        place: where units are computed.
     """
 
     output: Path
     checkpoints: Path
     cores: int
     deadline: float | None = None
+    place: Place = Place.LOCAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,25 +84,41 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     meter.at(0.0, "Checking the data")
     prepared = prepare_panel(panel, spec, as_of=as_of)
     profile = profile_panel(panel, spec.roles, as_of=as_of)
-    framed = frame(prepared, spec)
-    windows = _Windows(framed, spec)
-    units = plan_units(framed, windows.plan, spec)
-    data_hash = _hash(prepared)
-    engine = Engine(
-        resources.checkpoints / f"{spec.digest}-{data_hash}-{versions_digest()}",
-        _setting(framed, spec, resources.cores),
-        cores=resources.cores,
-        meter=meter,
-        deadline=resources.deadline,
+    features = plan_features(prepared, spec)
+    sizes = prepared.history.groupby(ID, observed=True, sort=True).size()
+    buckets = cut_buckets(sizes, spec)
+    windows = plan_windows(
+        sizes,
+        h=spec.horizon,
+        step=spec.step,
+        n_windows=spec.n_windows,
+        season_length=spec.frequency.season_length,
     )
+    data_hash = _hash(prepared)
+    folder = resources.checkpoints / f"{spec.digest}-{data_hash}-{_digest(buckets)}-{versions_digest()}"
+    common = Common(
+        folder=folder,
+        buckets=folder / "buckets",
+        n_buckets=len(buckets),
+        n_rows=len(prepared.history),
+        setting=_setting(features, spec),
+        step=spec.step,
+        n_windows=spec.n_windows,
+    )
+    engine = Engine(
+        common, backend_for(resources.place, cores=resources.cores), meter=meter, deadline=resources.deadline
+    )
+    meter.at(2.0, "Preparing the series")
+    _write_buckets(common.buckets, buckets, prepared, features, spec)
     meter.at(3.0, "Starting the models")
-    engine.run(units, windows.frames_of)
+    units = plan_units(buckets, sizes, windows, spec)
+    engine.run(units)
     meter.at(96.0, "Scoring the models")
-    history = framed.history[[ID, TIME, TARGET, OBSERVED]]
-    results = assemble(engine.collect(units), history, framed.future[[ID, TIME]], prepared.unusable, spec)
+    history = prepared.history[[ID, TIME, TARGET]].assign(**{OBSERVED: prepared.observed})
+    results = assemble(engine.collect(units), history, prepared.future[[ID, TIME]], prepared.unusable, spec)
     if results.is_empty:
         raise ModelError(
-            f"No model could forecast any of the {len(windows.sizes):,} series ({results.commonest_reason}).",
+            f"No model could forecast any of the {len(sizes):,} series ({results.commonest_reason}).",
             remedy="Check the series in the quality report; most often they are too short.",
         )
     meter.at(98.0, "Writing the results")
@@ -113,81 +134,46 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     return Finished(results=results, discard_checkpoints=engine.discard)
 
 
-def plan_units(framed: Framed, plan: pd.DataFrame, spec: ForecastSpec) -> list[Unit]:
-    """Every piece of work of a run, model by model, oldest window first, the final forecast last."""
-    sizes = framed.history.groupby(ID, observed=True, sort=True).size()
-    latest_first = {w: plan[plan[WINDOW] == w].set_index(ID)["train_size"] for w in sorted(set(plan[WINDOW].tolist()))}
-    n_windows = len(latest_first)
-    stages: list[tuple[int | None, pd.Series, str]] = [
-        (w, latest_first[w].sort_index(), f"backtest {n_windows - w} of {n_windows}")
-        for w in sorted(latest_first, reverse=True)
-    ]
-    stages.append((None, sizes, "forecast"))
-    return [
-        Unit(
-            model=model,
-            window=window,
-            chunk=i,
-            series=chunk,
-            cost_s=fit_seconds(model, spec.preset, n_series=len(chunk), n_rows=int(rows.loc[list(chunk)].sum())),
-            step=f"{model}: {words}",
+def _write_buckets(
+    folder: Path, buckets: Sequence[Bucket], prepared: Prepared, features: FeaturePlan, spec: ForecastSpec
+) -> None:
+    """The frames of each bucket, made one after another: the panel with all its features is never in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for bucket, (history, observed, future) in zip(buckets, _slices(prepared, buckets, spec), strict=True):
+        if not is_written(folder, bucket):
+            write_bucket(folder, bucket, *features.apply(history, observed, future))
+
+
+def _slices(
+    prepared: Prepared, buckets: Sequence[Bucket], spec: ForecastSpec
+) -> Iterator[tuple[pd.DataFrame, pd.Series, pd.DataFrame]]:
+    """History, what of it was observed, and future of each bucket."""
+    ends = np.cumsum(prepared.history.groupby(ID, observed=True, sort=True).size().to_numpy())
+    h = spec.horizon
+    for bucket in buckets:
+        rows = slice(int(ends[bucket.first - 1]) if bucket.first else 0, int(ends[bucket.last - 1]))
+        yield (
+            prepared.history.iloc[rows].reset_index(drop=True),
+            prepared.observed.iloc[rows].reset_index(drop=True),
+            prepared.future.iloc[bucket.first * h : bucket.last * h].reset_index(drop=True),
         )
-        for model in spec.fitted
-        for window, rows, words in stages
-        for i, chunk in enumerate(chunks([str(name) for name in rows.index], scope_of(model)))
-    ]
 
 
-class _Windows:
-    """Training and test rows of each backtest window, cut once for all models that follow each other."""
-
-    def __init__(self, framed: Framed, spec: ForecastSpec) -> None:
-        self._framed = framed
-        self._h = spec.horizon
-        self._season_length = spec.frequency.season_length
-        self.sizes = framed.history.groupby(ID, observed=True, sort=True).size()
-        self.plan = plan_windows(
-            self.sizes,
-            h=spec.horizon,
-            step=spec.step,
-            n_windows=spec.n_windows,
-            season_length=self._season_length,
-        )
-        columns = framed.columns
-        self._ahead = [ID, TIME, STEP, *columns.calendar, *columns.future, *columns.static]
-        self._cut: tuple[int | None, pd.DataFrame, pd.DataFrame] | None = None
-
-    def frames_of(self, unit: Unit) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """History and future of a unit's series. The future holds no target and nothing known in the past only."""
-        history, future = self._of(unit.window)
-        return _rows_of(history, unit.series), _rows_of(future[self._ahead], unit.series)
-
-    def _of(self, window: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-        if window is None:
-            return self._framed.history, self._framed.future
-        if self._cut is None or self._cut[0] != window:
-            rows = self.plan[self.plan[WINDOW] == window]
-            self._cut = (window, *cut(self._framed.history, rows, self._h))
-        return self._cut[1], self._cut[2]
-
-
-def _rows_of(rows: pd.DataFrame, series: tuple[str, ...]) -> pd.DataFrame:
-    """Rows of consecutive series of a frame sorted by series."""
-    ids = rows[ID].to_numpy(dtype=object)
-    first, last = ids.searchsorted(series[0], side="left"), ids.searchsorted(series[-1], side="right")
-    return rows.iloc[first:last].reset_index(drop=True)
-
-
-def _setting(framed: Framed, spec: ForecastSpec, cores: int) -> Setting:
+def _setting(features: FeaturePlan, spec: ForecastSpec) -> Setting:
     return Setting(
         frequency=spec.frequency,
         horizon=spec.horizon,
         preset=spec.preset,
         seed=spec.seed,
-        cores=cores,
-        columns=framed.columns,
-        holidays=framed.holidays,
+        cores=1,
+        columns=features.columns,
+        holidays=features.holidays,
     )
+
+
+def _digest(buckets: Sequence[Bucket]) -> str:
+    """Of how the panel is cut: with other costs in our table, files of the same name hold other series."""
+    return hashlib.sha256(repr([bucket.last for bucket in buckets]).encode()).hexdigest()[:8]
 
 
 def _hash(prepared: Prepared) -> str:
@@ -195,4 +181,5 @@ def _hash(prepared: Prepared) -> str:
     for rows in (prepared.history, prepared.future):
         digest.update(",".join(map(str, rows.columns)).encode())
         digest.update(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
+    digest.update(prepared.observed.to_numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -27,16 +27,17 @@ class Meter:
         self._sink = sink
         self._percent = 0.0
         self._done = 0.0
-        self._total = 1.0
+        self._total = 0.0
 
     def plan(self, costs: Iterable[float]) -> None:
-        """Set the work ahead, in any unit."""
-        self._done, self._total = 0.0, max(sum(costs), 1e-9)
+        """Add to the work ahead, in any unit; negative costs take away from it."""
+        self._total += sum(costs)
 
     def done(self, cost: float, step: str) -> None:
-        """Count a piece of work as finished."""
+        """Count a piece of planned work as finished."""
         self._done += cost
-        self.at(_BEFORE + (_AFTER - _BEFORE) * min(self._done / self._total, 1.0), step)
+        share = min(self._done / self._total, 1.0) if self._total > 0 else 1.0
+        self.at(_BEFORE + (_AFTER - _BEFORE) * share, step)
 
     def say(self, step: str) -> None:
         """Name what happens now, without having come further."""

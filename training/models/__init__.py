@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Final, cast
 
@@ -26,9 +27,6 @@ _FAMILIES: Final[dict[ModelName, tuple[Scope, str, str]]] = {
     ModelName.XGBOOST: (Scope.PANEL, "training.models.xgboost", "XGBoostForecaster"),
 }
 
-PRELOAD: Final = ("training.models.prophet",)
-"""Modules that worker processes need and that take long to import."""
-
 
 def forecaster(name: ModelName) -> Forecaster:
     """The family with this name; its library is imported when it is first used."""
@@ -39,3 +37,8 @@ def forecaster(name: ModelName) -> Forecaster:
 def scope_of(name: ModelName) -> Scope:
     """How the family's fits are cut into work."""
     return _FAMILIES[name][0]
+
+
+def modules_of(names: Iterable[ModelName]) -> list[str]:
+    """Modules that a process needs to fit these models, to be imported ahead of time: some take seconds."""
+    return sorted({_FAMILIES[name][1] for name in names if name in _FAMILIES})
