@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.actuals import Actuals, Floats, actuals_of
+from training.actuals import Actuals, Floats
 from training.artifacts import CUTOFF, FLOOR, ID, MEAN, MODEL, REASON, TARGET, TIME
 from training.bands import Band, bands, columns, names
 from training.collected import Collected, gather
@@ -128,24 +128,25 @@ def _merged(rows: list[pd.DataFrame]) -> pd.DataFrame:
 
 def assemble(
     done: Iterable[Done],
-    history: pd.DataFrame,
+    actuals: Actuals,
     future: pd.DataFrame,
     unusable: Mapping[str, str],
     spec: ForecastSpec,
     *,
     dropped: Mapping[str, str] | None = None,
+    covariates: Sequence[Mapping[str, object]] = (),
 ) -> Results:
     """Combine, score, select and add intervals.
 
     Args:
         done: every unit's result.
-        history: ``unique_id, ds, y, observed``, sorted.
+        actuals: what the backtest is held against.
         future: ``unique_id, ds``, the horizon of each series, sorted.
         unusable: reason by ``unique_id`` of series no model saw.
         spec: the configuration.
         dropped: by model, why it was given up before its last window.
+        covariates: what each is worth.
     """
-    actuals = actuals_of(history, spec)
     answers = gather(done, actuals, spec)
     backtest, forecast = dict(answers.backtest), dict(answers.forecast)
     combined = None
@@ -175,7 +176,7 @@ def assemble(
         weights=combined,
         scores=scores,
         leaderboard=leaderboard(
-            verdict, scores, backtest, actuals, intervals, combined, answers.seconds, reasons, spec
+            verdict, scores, backtest, actuals, intervals, combined, answers.seconds, reasons, covariates, spec
         ),
         importance=pd.concat(answers.importance, ignore_index=True) if answers.importance else None,
         components=_components(answers, forecast, actuals.ids, future, spec),
