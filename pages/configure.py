@@ -18,7 +18,7 @@ from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.job import DatasetId
 from training.frequency import Frequency
 from training.quality import Profile
-from training.spec import ColumnRoles, ForecastSpec, GapPolicy
+from training.spec import ColumnRoles, ForecastSpec, GapPolicy, Preset, preset_models
 
 
 def choose(user: User) -> None:
@@ -39,11 +39,14 @@ def choose(user: User) -> None:
 
 def defaults(dataset: Dataset, roles: ColumnRoles, profile: Profile) -> ForecastSpec:
     """What suits the data."""
+    season_length = Frequency.parse(profile.suggested.freq).season_length
     return ForecastSpec(
         dataset_id=dataset.dataset_id,
         roles=roles,
         freq=profile.suggested.freq,
         horizon=profile.suggested.horizon,
+        models=preset_models(Preset.BALANCED, season_length, intermittent=profile.is_intermittent),
+        preset=Preset.BALANCED,
         n_windows=profile.suggested.n_windows,
         non_negative=profile.suggested.non_negative,
         gaps=GapPolicy.ZERO if profile.is_intermittent else GapPolicy.INTERPOLATE,

@@ -6,13 +6,16 @@ import argparse
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Final, TypeVar
 
 import pandas as pd
 from pydantic import ValidationError
 
+from training.artifacts import TARGET
 from training.backends import Place
 from training.errors import ConfigError
+from training.findings import INTERMITTENT
 from training.frequency import OFFERED, guess_frequency
 from training.spec import (
     PRESETS,
@@ -29,18 +32,26 @@ from training.spec import (
     Preset,
     Selection,
     describe,
+    preset_models,
 )
 
 _T = TypeVar("_T")
 
 
 _DESCRIPTION: Final = """\
-Forecast a table of history: backtest the models, choose the best for each series, and write forecasts with
+Forecast a table of history: backtest the models, combine them, choose the best, and write forecasts with
 intervals, scores and everything behind them into a folder."""
 
+_SEASONS: Final = {
+    "no season (years)": 1,
+    "a short one (days, quarters)": 4,
+    "a long one (hours, weeks, months)": 12,
+}
+"""Periods in a season, by which presets choose their models, as ``--help`` tells them."""
+
 _EPILOG: Final = """\
-presets (a choice of --models or --windows takes precedence):
-  {presets}
+presets (a choice of --models or --windows takes precedence); their models depend on the data:
+{presets}
 
 examples:
   python -m training.main --data sales.csv --time-col month --target-col sales --series-cols region product \\
@@ -96,10 +107,7 @@ def spec_of(
         ConfigError: a value is not possible, or the frequency can't be told from the dates.
     """
     preset = args.preset or (base.preset if base else Preset.BALANCED)
-    plan = PRESETS[preset]
-    values: dict[str, Any] = {"models": plan.models, "n_windows": plan.n_windows}
-    if base:
-        values = base.model_dump(exclude={"roles"})
+    values: dict[str, Any] = base.model_dump(exclude={"roles"}) if base else {"n_windows": PRESETS[preset].n_windows}
     said = {
         "freq": args.freq, "horizon": args.horizon, "models": args.models, "n_windows": args.windows,
         "step_size": args.step_size, "metric": args.metric, "selection": args.selection, "levels": args.level,
@@ -111,7 +119,12 @@ def spec_of(
     values |= {"roles": roles, "preset": preset}
     if "freq" not in values:
         values["freq"] = _guessed(panel)
-    return _checked(lambda: ForecastSpec(**values))
+    spec = _checked(lambda: ForecastSpec(**values))
+    if "models" in values:
+        return spec
+    zero_share = (panel[TARGET].dropna() == 0).mean()  # as the profile has it, from which the app takes its defaults
+    models = preset_models(preset, spec.frequency.season_length, intermittent=bool(zero_share >= INTERMITTENT))
+    return spec.model_copy(update={"models": models})
 
 
 def _guessed(panel: pd.DataFrame) -> str:
@@ -169,12 +182,25 @@ class _Extend(argparse.Action):
         setattr(namespace, self.dest, (*so_far, *(item for part in values for item in part)))
 
 
+def _preset_lines(preset: Preset) -> list[str]:
+    """What a preset stands for, by the seasons that make a difference to it."""
+    by_models: dict[tuple[ModelName, ...], list[str]] = {}
+    for words, season_length in _SEASONS.items():
+        by_models.setdefault(preset_models(preset, season_length), []).append(words)
+    lines = [f"{preset:<9} {PRESETS[preset].words}"]
+    for models, seasons in by_models.items():
+        when = "always" if len(seasons) == len(_SEASONS) else ", ".join(seasons)
+        lines += wrap(f"{when}: {', '.join(models)}", 100, initial_indent="  ", subsequent_indent="      ")
+    usual = preset_models(preset, 1)
+    extra = [model for model in preset_models(preset, 1, intermittent=True) if model not in usual]
+    return [*lines, f"  mostly zeros: also {', '.join(extra)}"]
+
+
 def _parser() -> argparse.ArgumentParser:
-    presets = "\n  ".join(f"{name:<9} {plan.words}: {', '.join(plan.models)}" for name, plan in PRESETS.items())
     parser = argparse.ArgumentParser(
         prog="python -m training.main",
         description=_DESCRIPTION,
-        epilog=_EPILOG.format(presets=presets),
+        epilog=_EPILOG.format(presets="\n".join(f"  {line}" for preset in Preset for line in _preset_lines(preset))),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     data = parser.add_argument_group("data")

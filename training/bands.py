@@ -1,76 +1,98 @@
-"""Intervals as columns of the backtest and the forecast, and the share of actuals they hold."""
+"""Intervals around every model's forecasts, and how many actuals of the backtest they hold."""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from training.artifacts import ID, MEAN, MODEL, TARGET, TIME, coverage, hi, lo
-from training.evaluation import OBSERVED
-from training.intervals import backtest_half_widths, forecast_half_widths
+import numpy as np
+import numpy.typing as npt
+
+from training.actuals import Actuals, Floats, Ints
+from training.artifacts import hi, lo
+from training.intervals import ABOVE, BELOW, Widths, backtest_widths, forecast_widths
 from training.spec import ForecastSpec
 
 
-def bounds(spec: ForecastSpec) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """The intervals of one model.
+
+    Attributes:
+        tested: distances of the bounds from its backtest forecasts, ``sides x levels x series x windows x h``.
+        ahead: the same of its final forecast, by series.
+        n: actuals that had an interval, ``series x windows``.
+        hits: those inside it, ``levels x series x windows``.
+    """
+
+    tested: npt.NDArray[np.float32]
+    ahead: Widths
+    n: Ints
+    hits: Ints
+
+    def coverage(self) -> Floats:
+        """Share of actuals inside each interval, ``levels``; missing where there were none."""
+        return _share(self.hits.sum(axis=(1, 2)), self.n.sum())
+
+    def coverage_by_series(self) -> Floats:
+        """The same, ``levels x series``."""
+        return _share(self.hits.sum(axis=2), self.n.sum(axis=1))
+
+
+def bands(backtest: Mapping[str, Floats], actuals: Actuals, spec: ForecastSpec) -> dict[str, Band]:
+    """The intervals of every model; none where the spec asks for no level.
+
+    Args:
+        backtest: by model, ``series x windows x h``.
+        actuals: what it is held against.
+        spec: says levels, and whether there is a floor at zero.
+    """
+    if not spec.levels:
+        return {}
+    return {model: _band(forecast, actuals, spec) for model, forecast in backtest.items()}
+
+
+def _band(forecast: Floats, actuals: Actuals, spec: ForecastSpec) -> Band:
+    tested = backtest_widths(forecast, actuals, spec.levels).astype(np.float32)
+    counted = actuals.has_actual & np.isfinite(tested[BELOW, 0])
+    inside = np.stack(
+        [
+            (actuals.y >= low) & (actuals.y <= high) & counted
+            for low, high in (bounds(forecast, tested[:, i], spec) for i in range(len(spec.levels)))
+        ]
+    )
+    return Band(
+        tested=tested,
+        ahead=forecast_widths(forecast, actuals, spec.levels),
+        n=counted.sum(axis=2),
+        hits=inside.sum(axis=3),
+    )
+
+
+def bounds(mean: Floats, widths: npt.NDArray[np.floating], spec: ForecastSpec) -> tuple[Floats, Floats]:
+    """Lower and upper bound of one level.
+
+    Args:
+        mean: forecasts, of any shape.
+        widths: distances, ``sides`` before that shape.
+        spec: says whether there is a floor at zero.
+    """
+    floor = 0.0 if spec.non_negative else -np.inf
+    return np.maximum(mean - widths[BELOW], floor), np.maximum(mean + widths[ABOVE], floor)
+
+
+def columns(mean: Floats, widths: npt.NDArray[np.floating], spec: ForecastSpec) -> dict[str, Floats]:
+    """Interval columns of these forecasts, level by level; ``widths`` has ``sides x levels`` in front."""
+    out: dict[str, Floats] = {}
+    for i, level in enumerate(spec.levels):
+        out[lo(level)], out[hi(level)] = bounds(mean, widths[:, i], spec)
+    return out
+
+
+def names(spec: ForecastSpec) -> list[str]:
     """Names of the interval columns, level by level."""
     return [bound for level in spec.levels for bound in (lo(level), hi(level))]
 
 
-def with_bands(
-    backtest: pd.DataFrame, forecast: pd.DataFrame, scale: pd.Series, spec: ForecastSpec
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Add the interval columns to both.
-
-    Args:
-        backtest: ``unique_id, model, window, step_ahead, ds, y, mean, observed, scale``.
-        forecast: ``unique_id, model, ds, mean``.
-        scale: naive scale of the whole history by ``unique_id``.
-        spec: says levels, horizon, step, and whether there is a floor at zero.
-    """
-    if not spec.levels:
-        return backtest, forecast
-    tested, ahead = [], []
-    for model in spec.models:
-        rows = backtest[backtest[MODEL] == model]
-        future = forecast[forecast[MODEL] == model].sort_values([ID, TIME], ignore_index=True)
-        if len(rows):
-            half = backtest_half_widths(rows, spec.levels, spec.horizon, step=spec.step)
-            tested.append(_banded(rows, half, spec))
-        if len(future):
-            ahead.append(_banded(future, _ahead(rows, future, scale, spec), spec))
-    return _joined(tested, backtest, spec), _joined(ahead, forecast, spec)
-
-
-def _ahead(rows: pd.DataFrame, future: pd.DataFrame, scale: pd.Series, spec: ForecastSpec) -> pd.DataFrame:
-    """Half-widths of each forecast row, one column a level."""
-    codes, series = pd.factorize(future[ID])
-    step = future.groupby(ID, observed=True, sort=False).cumcount().to_numpy()
-    tables = forecast_half_widths(rows, scale.reindex(series), spec.levels, spec.horizon, step=spec.step)
-    return pd.DataFrame({level: table.to_numpy()[codes, step] for level, table in tables.items()}, index=future.index)
-
-
-def _banded(rows: pd.DataFrame, half: pd.DataFrame, spec: ForecastSpec) -> pd.DataFrame:
-    floor = 0.0 if spec.non_negative else -np.inf
-    columns = {}
-    for level in spec.levels:
-        columns[lo(level)] = (rows[MEAN] - half[level]).clip(lower=floor)
-        columns[hi(level)] = (rows[MEAN] + half[level]).clip(lower=floor)
-    return rows.assign(**columns)
-
-
-def _joined(parts: list[pd.DataFrame], like: pd.DataFrame, spec: ForecastSpec) -> pd.DataFrame:
-    if parts:
-        return pd.concat(parts, ignore_index=True)
-    return like.reindex(columns=[*like.columns, *bounds(spec)])
-
-
-def covered(backtest: pd.DataFrame, by: list[str], spec: ForecastSpec) -> pd.DataFrame:
-    """Share of actuals inside each interval, by group; missing where there were no intervals."""
-    rows = backtest[backtest[OBSERVED].astype(bool)]
-    inside: dict[str, pd.Series] = {}
-    for level in spec.levels:
-        low, high = rows[lo(level)].astype(float), rows[hi(level)].astype(float)
-        hit = (rows[TARGET] >= low) & (rows[TARGET] <= high)
-        inside[coverage(level)] = hit.astype(float).where(low.notna())
-    marked = pd.concat([rows[by], pd.DataFrame(inside, index=rows.index)], axis=1)
-    return marked.groupby(by, observed=True)[list(inside)].mean()
+def _share(hits: npt.NDArray[np.integer], n: npt.NDArray[np.integer] | np.integer) -> Floats:
+    return np.asarray(np.where(n > 0, hits / np.maximum(n, 1), np.nan), dtype=np.float64)

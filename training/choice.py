@@ -7,20 +7,26 @@ rows is what a reader may expect of forecasts whose model was chosen in the same
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from training.artifacts import ID, METRICS, MODEL, coverage
-from training.bands import covered
-from training.evaluation import WINDOW, compare, score, score_panel, select, share_actuals
+from training.actuals import Actuals, Floats, Ints
+from training.artifacts import METRICS
+from training.bands import Band
+from training.scores import NOBODY, compare, score, select
 from training.spec import ForecastSpec, ModelName, Selection
 
 _CHOSEN: Final = "chosen"
+_NAIVE: Final = str(ModelName.SEASONAL_NAIVE)
 
 
-def choices(backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -> dict[str, dict[str, object]]:
+def choices(
+    backtest: Mapping[str, Floats], actuals: Actuals, intervals: Mapping[str, Band], spec: ForecastSpec
+) -> dict[str, dict[str, object]]:
     """Expected error of forecasts chosen per series, and of one model for all.
 
     Empty where no two windows are free of common actuals.
@@ -30,51 +36,66 @@ def choices(backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -
         ``coverage`` by level, like an entry of the leaderboard.
 
     Args:
-        backtest: ``unique_id, model, window, y, mean, observed`` and bounds.
-        mase_scale: naive scale of each series before its first cutoff.
-        spec: says the metric, and which windows overlap.
+        backtest: by model, ``series x windows x h``.
+        actuals: what it is held against.
+        intervals: by model.
+        spec: says the metric.
     """
-    windows = backtest[WINDOW].astype(int)
-    if backtest.empty or share_actuals(windows.min(), windows.max(), h=spec.horizon, step=spec.step):
+    if not actuals.y.size or actuals.overlap.all():
         return {}
-    held_out = _held_out(backtest, mase_scale, spec)
-    return {str(selection): _worth(rows, backtest, mase_scale, spec) for selection, rows in held_out.items()}
+    chosen = _held_out(backtest, actuals, spec)
+    return {str(how): _worth(at, backtest, actuals, intervals, spec) for how, at in chosen.items()}
 
 
-def _held_out(backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -> dict[Selection, pd.DataFrame]:
-    """The rows of each window by the model chosen on those apart from it; series without one follow the panel."""
-    parts: dict[Selection, list[pd.DataFrame]] = {selection: [] for selection in Selection}
-    for window in backtest[WINDOW].unique():
-        shared = share_actuals(backtest[WINDOW].astype(int), window, h=spec.horizon, step=spec.step)
-        here, others = backtest[backtest[WINDOW] == window], backtest[~shared]
-        if others.empty:
+def _held_out(backtest: Mapping[str, Floats], actuals: Actuals, spec: ForecastSpec) -> dict[Selection, Ints]:
+    """Position of the model chosen on the windows apart, ``series x windows``; series without one follow the panel."""
+    n_series, n_windows, _ = actuals.y.shape
+    out = {how: np.full((n_series, n_windows), NOBODY, dtype=np.intp) for how in Selection}
+    for window in range(n_windows):
+        apart = actuals.windows_apart_from(window)
+        others = score(backtest, actuals, windows=apart)
+        if not others.n.any():
             continue
-        ranked, best = compare(others, score(others, mase_scale), mase_scale, spec.metric, spec.models)
-        for selection in Selection:
-            chosen = select(best, ranked, here[[ID, MODEL]], selection)
-            parts[selection].append(here.loc[here[MODEL] == here[ID].map(chosen)])
-    return {selection: pd.concat(own, ignore_index=True) for selection, own in parts.items()}
+        ranked, best = compare(others, spec.metric)
+        has = np.stack([np.isfinite(forecast[:, window]).all(axis=1) for forecast in backtest.values()], axis=1)
+        for how in Selection:
+            out[how][:, window] = select(best, ranked, others.models, has, how)
+    return out
 
 
-def _worth(rows: pd.DataFrame, backtest: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -> dict[str, object]:
-    metrics = _panel(rows, mase_scale)
-    naive = backtest[backtest[MODEL] == ModelName.SEASONAL_NAIVE]
-    same = naive.merge(rows[[ID, WINDOW]].drop_duplicates(), on=[ID, WINDOW])
+def _worth(
+    chosen: Ints, backtest: Mapping[str, Floats], actuals: Actuals, intervals: Mapping[str, Band], spec: ForecastSpec
+) -> dict[str, object]:
+    picked, naive = np.full_like(actuals.y, np.nan), np.full_like(actuals.y, np.nan)
+    hits, n = np.zeros(len(spec.levels)), 0
+    for position, (model, forecast) in enumerate(backtest.items()):
+        mine = chosen == position
+        picked[mine] = forecast[mine]
+        if model in intervals:
+            hits += intervals[model].hits[:, mine].sum(axis=1)
+            n += int(intervals[model].n[mine].sum())
+    held = chosen != NOBODY
+    naive[held] = backtest[_NAIVE][held]
+    metrics = _panel(picked, actuals, held)
     metric = str(spec.metric)
-    mine, reference = metrics[metric], _panel(same, mase_scale)[metric] if len(same) else None
-    held = covered(rows.assign(**{MODEL: _CHOSEN}), [MODEL], spec)
+    own, reference = metrics[metric], _panel(naive, actuals, held)[metric]
     return {
-        "score": mine,
+        "score": own,
         "metrics": metrics,
-        "skill_vs_seasonal_naive": None if mine is None or not reference else number(1.0 - mine / reference),
-        "coverage": {str(level): number(held[coverage(level)].get(_CHOSEN)) for level in spec.levels},
+        "skill_vs_seasonal_naive": None if own is None or not reference else number(1.0 - own / reference),
+        "coverage": {str(level): number(hits[i] / n if n else None) for i, level in enumerate(spec.levels)},
     }
 
 
-def _panel(rows: pd.DataFrame, mase_scale: pd.Series) -> dict[str, float | None]:
-    one = rows.assign(**{MODEL: _CHOSEN})
-    panel = score_panel(one, score(one, mase_scale))
-    return {name: number(panel[name].get(_CHOSEN)) for name in METRICS}
+def _panel(forecast: Floats, actuals: Actuals, held: np.ndarray) -> dict[str, float | None]:
+    """Metrics over the windows that were held out; a series without one there has none."""
+    only = _restricted(actuals, held)
+    table: pd.DataFrame = score({_CHOSEN: forecast}, only).panel()
+    return {name: number(table.loc[_CHOSEN, name]) for name in METRICS}
+
+
+def _restricted(actuals: Actuals, held: np.ndarray) -> Actuals:
+    return replace(actuals, observed=actuals.observed & held[:, :, None])
 
 
 def number(value: object) -> float | None:

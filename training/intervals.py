@@ -7,6 +7,10 @@ non-decreasing over the horizon, times the scale of a series is the half-width o
 Quantiles carry the finite-sample correction of Lei et al. (2018), Distribution-free predictive inference
 for regression. They rise with the level, so intervals are nested.
 
+Errors above and below the forecast may differ in size. Where there are enough of them for a quantile at each
+step, either side of an interval is half of the symmetric width and half of the quantile of its own side
+(Linusson et al. 2014, Signed-error conformal regression, mixed with the symmetric form, which is steadier).
+
 Where too few scores exist for a quantile at each step, steps are pooled and the width grows with a power of
 the step: the trend of the errors themselves, drawn toward the square root where there are few of them, which
 is how the error of a random walk grows (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 5.5).
@@ -27,39 +31,34 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 from scipy import stats
 from scipy.optimize import isotonic_regression
 
-from training.artifacts import ID, MEAN, TARGET
-from training.evaluation import OBSERVED, SCALE, WINDOW, share_actuals
+from training.actuals import Actuals, Floats, Ints, Mask
 
-STEP_AHEAD: Final = "step_ahead"  # 1 for the first period after the cutoff
 _OWN_WEIGHT: Final = 0.4
 _SCORES_PER_TAIL: Final = 2  # scores expected beyond the widest interval at each step, or steps are pooled
 _MIN_SERIES_TO_HALVE: Final = 20
 _RANDOM_WALK: Final = 0.5  # power of the step by which the errors of a random walk grow
 _PATHS_OF_PRIOR: Final = 3  # paths by which that is outweighed
 _STEPS_TO_TREND: Final = 4
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
+BELOW: Final = 0  # sides of an interval: first axis of every array of widths
+ABOVE: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Errors:
-    """Absolute backtest errors of one model.
+    """Backtest errors of one model, actual minus forecast.
 
-    ``error`` (missing where there is no actual), ``step``, ``series`` and ``window`` have one entry a row; ``naive``
-    is the naive scale by series and window, ``total`` and ``count`` sum the errors by series and window.
-    ``overlap`` says which windows hold some of the same actuals.
+    ``error`` (missing where there is no actual), ``step``, ``series`` and ``window`` have one entry for each step of
+    each window of each series; ``naive`` is the naive scale by series and window, ``total`` and ``count`` sum the
+    absolute errors by series and window. ``overlap`` says which windows hold some of the same actuals.
     """
 
     error: Floats
-    step: npt.NDArray[np.intp]
-    series: npt.NDArray[np.intp]
-    window: npt.NDArray[np.intp]
+    step: Ints
+    series: Ints
+    window: Ints
     naive: Floats
     total: Floats
     count: Floats
@@ -81,101 +80,104 @@ class _Errors:
         return int(counted.sum())
 
 
-@dataclass(frozen=True, slots=True)
-class _Widths:
-    """Half-widths in units of scale, ``levels x steps``: for scales with the own error in them, and without."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widths:
+    """Distances of the bounds from a forecast, for any series.
+
+    Attributes:
+        tempered: in units of scale, ``sides x levels x h``, for scales with the own error in them.
+        plain: the same for scales without it.
+        naive: naive scale by series.
+        own: own error by series, missing where there is none.
+        shape: levels and steps.
+    """
 
     tempered: Floats | None
     plain: Floats | None
+    naive: Floats
+    own: Floats
+    shape: tuple[int, int]
 
-    def of(self, naive: Floats, own: Floats, h: int) -> Floats:
-        """Half-widths in the user's units, ``series x levels x steps``; missing where a series has no scale."""
-        levels = next((w.shape[0] for w in (self.tempered, self.plain) if w is not None), 0)
-        out = np.full((len(naive), levels, h), np.nan)
+    def of(self, series: slice | Ints) -> Floats:
+        """``sides x levels x series x h`` in the user's units; missing where a series has no scale."""
+        naive, own = self.naive[series], self.own[series]
+        levels, h = self.shape
+        out = np.full((2, levels, len(naive), h), np.nan)
         if self.plain is not None:
-            out = _scale(naive, np.full_like(naive, np.nan))[:, None, None] * self.plain[None]
+            scale = _scale(naive, np.full_like(naive, np.nan))
+            out = scale[None, None, :, None] * self.plain[:, :, None, :]
         if self.tempered is not None:
             scale = np.where(np.isfinite(own), _scale(naive, own), np.nan)
             has = np.isfinite(scale)
-            out[has] = scale[has, None, None] * self.tempered[None]
+            out[:, :, has] = scale[None, None, has, None] * self.tempered[:, :, None, :]
         return out
 
 
-def backtest_half_widths(rows: pd.DataFrame, levels: Sequence[int], h: int, *, step: int) -> pd.DataFrame:
-    """Half-width of the interval of each backtest row of one model, one column a level, indexed as ``rows``.
+def backtest_widths(forecast: Floats, actuals: Actuals, levels: Sequence[int]) -> Floats:
+    """Distances of the bounds of a model's backtest forecasts, ``sides x levels x series x windows x h``.
 
-    Missing where nothing was left to fit an interval on.
+    Missing where nothing was left to fit an interval on, and where the model has no forecast.
 
     Args:
-        rows: ``unique_id, window, step_ahead, y, mean, observed, scale`` (naive, before the row's cutoff).
+        forecast: ``series x windows x h``.
+        actuals: what it is held against.
         levels: in percent, ascending, at least one.
-        h: steps in a window.
-        step: steps between the cutoffs of neighbouring windows.
     """
-    errors = _errors(rows, h, step)
-    out = np.full((len(rows), len(levels)), np.nan)
+    out = np.full((2, len(levels), *forecast.shape), np.nan)
+    if not forecast.size:
+        return out
+    errors = _errors(forecast, actuals)
     for window, target, source in _folds(errors):
-        widths = _fit(errors, source, levels, h, (window,))
-        half_widths = widths.of(errors.naive[:, window], errors.own(window), h)
-        if half_widths.shape[1]:
-            out[target] = half_widths[errors.series[target], :, errors.step[target]]
-    return pd.DataFrame(out, index=rows.index, columns=list(levels))
+        widths = _fit(errors, source, levels, forecast.shape[2], (window,))
+        out[:, :, target, window] = _with(widths, errors.naive[:, window], errors.own(window)).of(target)
+    out[:, :, ~np.isfinite(forecast)] = np.nan
+    return out
 
 
-def _folds(errors: _Errors) -> Iterator[tuple[int, Mask, Mask]]:
-    """Each window with rows to have an interval, and the rows that share no actuals with them."""
+def _folds(errors: _Errors) -> Iterator[tuple[int, Ints, Mask]]:
+    """Each window, the series to have an interval in it, and the rows that share no actuals with these."""
     n_series, n_windows = errors.total.shape
-    halves = errors.series % 2
+    everybody = np.arange(n_series)
+    tested = int((errors.count.sum(axis=1) > 0).sum())
     for w in range(n_windows):
-        here = errors.window == w
         if not errors.overlap.all():
-            yield w, here, ~errors.overlap[w][errors.window]
-        elif n_series >= _MIN_SERIES_TO_HALVE:
+            yield w, everybody, ~errors.overlap[w][errors.window]
+        elif tested >= _MIN_SERIES_TO_HALVE:
             for half in (0, 1):
-                yield w, here & (halves == half), halves != half
+                yield w, everybody[everybody % 2 == half], errors.series % 2 != half
 
 
-def forecast_half_widths(
-    rows: pd.DataFrame, scale: pd.Series, levels: Sequence[int], h: int, *, step: int
-) -> dict[int, pd.DataFrame]:
-    """Half-widths of the final forecast of one model by level: a frame of ``unique_id`` x step ahead.
+def forecast_widths(forecast: Floats, actuals: Actuals, levels: Sequence[int]) -> Widths:
+    """Distances of the bounds of a model's final forecast.
 
     Args:
-        rows: all backtest rows of the model, as for ``backtest_half_widths``.
-        scale: naive scale of each series' whole history, of every series to forecast.
+        forecast: the model's backtest forecasts, ``series x windows x h``.
+        actuals: what they are held against; the scale of the final forecast is that of the whole history.
         levels: in percent, ascending, at least one.
-        h: steps ahead.
-        step: steps between the cutoffs of neighbouring windows.
     """
-    steps = range(1, h + 1)
-    if rows.empty:
-        return {level: pd.DataFrame(np.nan, index=scale.index, columns=steps) for level in levels}
-    errors = _errors(rows, h, step)
-    widths = _fit(errors, np.ones(len(rows), dtype=bool), levels, h, ())
-    own = pd.Series(errors.own(), index=_series_index(rows)).reindex(scale.index).to_numpy(dtype=float)
-    half_widths = widths.of(scale.to_numpy(dtype=np.float64), np.asarray(own, dtype=np.float64), h)
-    return {level: pd.DataFrame(half_widths[:, i], index=scale.index, columns=steps) for i, level in enumerate(levels)}
+    n_series, _, h = forecast.shape
+    if not forecast.size or not np.isfinite(forecast).any():
+        own = np.full(n_series, np.nan)
+        return Widths(tempered=None, plain=None, naive=actuals.whole.scale, own=own, shape=(len(levels), h))
+    errors = _errors(forecast, actuals)
+    widths = _fit(errors, np.ones(errors.error.shape, dtype=bool), levels, h, ())
+    return _with(widths, actuals.whole.scale, errors.own())
 
 
-def _series_index(rows: pd.DataFrame) -> pd.Index[str]:
-    names: list[str] = rows[ID].drop_duplicates().tolist()
-    return pd.Index(names, dtype=object)
-
-
-def _errors(rows: pd.DataFrame, h: int, step: int) -> _Errors:
-    series = pd.Categorical(rows[ID], categories=_series_index(rows)).codes.astype(np.intp)
-    window = rows[WINDOW].to_numpy(dtype=np.intp)
-    error = (rows[TARGET] - rows[MEAN]).abs().where(rows[OBSERVED]).to_numpy(dtype=float)
-    shape = (int(series.max()) + 1, int(window.max()) + 1)
-    naive, total, count = np.full(shape, np.nan), np.zeros(shape), np.zeros(shape)
-    naive[series, window] = rows[SCALE].to_numpy(dtype=float)
+def _errors(forecast: Floats, actuals: Actuals) -> _Errors:
+    error = np.where(actuals.has_actual, actuals.y - forecast, np.nan)
     known = np.isfinite(error)
-    np.add.at(total, (series[known], window[known]), error[known])
-    np.add.at(count, (series[known], window[known]), 1.0)
-    ahead = rows[STEP_AHEAD].to_numpy(dtype=np.intp) - 1
-    numbers = np.arange(shape[1])
-    overlap = share_actuals(numbers[:, None], numbers[None, :], h=h, step=step)
-    return _Errors(error, ahead, series, window, naive, total, count, overlap)
+    series, window, step = (axis.ravel() for axis in np.indices(error.shape, dtype=np.intp))
+    return _Errors(
+        error=error.ravel(),
+        step=step,
+        series=series,
+        window=window,
+        naive=actuals.before.scale,
+        total=np.where(known, np.abs(error), 0.0).sum(axis=2),
+        count=known.sum(axis=2).astype(float),
+        overlap=actuals.overlap,
+    )
 
 
 def _scale(naive: Floats, own: Floats) -> Floats:
@@ -186,38 +188,59 @@ def _scale(naive: Floats, own: Floats) -> Floats:
     return np.where(np.isfinite(naive) | np.isfinite(own), out, np.nan)
 
 
-def _fit(errors: _Errors, source: Mask, levels: Sequence[int], h: int, without: tuple[int, ...]) -> _Widths:
-    """Fit on the ``source`` rows; each row's own scale is apart from its window and the windows in ``without``."""
+def _with(tables: tuple[Floats | None, Floats | None, tuple[int, int]], naive: Floats, own: Floats) -> Widths:
+    return Widths(tempered=tables[0], plain=tables[1], naive=naive, own=own, shape=tables[2])
+
+
+def _fit(
+    errors: _Errors, source: Mask, levels: Sequence[int], h: int, without: tuple[int, ...]
+) -> tuple[Floats | None, Floats | None, tuple[int, int]]:
+    """Fit on the ``source`` rows; each row's own scale is apart from its window and the windows in ``without``.
+
+    Returns:
+        Tables for scales with the own error and without, and their levels and steps.
+    """
     own = np.full_like(errors.total, np.nan)
     for w in range(errors.total.shape[1]):
         own[:, w] = errors.own(w, *without)
     row_own = own[errors.series, errors.window]
     naive = errors.naive[errors.series, errors.window]
     tempered = source & np.isfinite(row_own)
-    return _Widths(
-        tempered=_table(errors, tempered, _scale(naive, row_own), levels, h),
-        plain=_table(errors, source, _scale(naive, np.full_like(naive, np.nan)), levels, h),
+    return (
+        _table(errors, tempered, _scale(naive, row_own), levels, h),
+        _table(errors, source, _scale(naive, np.full_like(naive, np.nan)), levels, h),
+        (len(levels), h),
     )
 
 
 def _table(errors: _Errors, source: Mask, scale: Floats, levels: Sequence[int], h: int) -> Floats | None:
-    """Half-widths in units of scale, ``levels x steps``; ``None`` without scores."""
+    """Widths in units of scale, ``sides x levels x steps``; ``None`` without scores."""
     usable = source & np.isfinite(errors.error) & (scale > 0)
     if not usable.any():
         return None
-    scores, step = errors.error[usable] / scale[usable], errors.step[usable]
+    signed, step = errors.error[usable] / scale[usable], errors.step[usable]
+    scores = np.abs(signed)
     n_paths = errors.n_paths(usable)
     counts = np.bincount(step, minlength=h)
-    if min(counts.min(), n_paths) >= _SCORES_PER_TAIL / (1 - levels[-1] / 100):
-        by_step = np.split(scores[np.argsort(step, kind="stable")], np.cumsum(counts)[:-1])
-        table = np.array([[_quantile(part, level, min(len(part), n_paths)) for part in by_step] for level in levels])
-        return np.array([isotonic_regression(row).x for row in table])
-    growth = np.arange(1, h + 1) ** _growth(scores, step, h, n_paths)
-    pooled = scores / growth[step]
-    return np.array([_quantile(pooled, level, len(pooled)) * _caution(level, n_paths) * growth for level in levels])
+    if min(counts.min(), n_paths) < _SCORES_PER_TAIL / (1 - levels[-1] / 100):
+        growth = np.arange(1, h + 1) ** _growth(scores, step, h, n_paths)
+        pooled = scores / growth[step]
+        rows = [_quantile(pooled, level / 100, len(pooled)) * _caution(level, n_paths) * growth for level in levels]
+        return np.array([rows, rows])
+    by_step = np.split(signed[np.argsort(step, kind="stable")], np.cumsum(counts)[:-1])
+    return np.array([[_side(by_step, level, side, n_paths) for level in levels] for side in (BELOW, ABOVE)])
 
 
-def _growth(scores: Floats, step: npt.NDArray[np.intp], h: int, n_paths: int) -> float:
+def _side(by_step: Sequence[Floats], level: int, side: int, n_paths: int) -> Floats:
+    """Widths of one side by step: the mean of the symmetric one and its own, neither narrowing over the horizon."""
+    sign = 1.0 if side == ABOVE else -1.0
+    one_tail = 0.5 + level / 200
+    both = [_quantile(np.abs(part), level / 100, min(len(part), n_paths)) for part in by_step]
+    own = [max(_quantile(sign * part, one_tail, min(len(part), n_paths)), 0.0) for part in by_step]
+    return np.asarray((isotonic_regression(both).x + isotonic_regression(own).x) / 2)
+
+
+def _growth(scores: Floats, step: Ints, h: int, n_paths: int) -> float:
     """Power of the step by which errors grow: their own trend over the steps, drawn toward a half with few paths."""
     mean = np.bincount(step, weights=scores, minlength=h) / np.maximum(np.bincount(step, minlength=h), 1)
     known = np.flatnonzero(mean > 0)
@@ -228,10 +251,10 @@ def _growth(scores: Floats, step: npt.NDArray[np.intp], h: int, n_paths: int) ->
     return float(np.clip(weight * slope + (1 - weight) * _RANDOM_WALK, 0.0, 1.0))
 
 
-def _quantile(scores: Floats, level: int, n_independent: int) -> float:
+def _quantile(scores: Floats, share: float, n_independent: int) -> float:
     """Quantile with the finite-sample correction for so many independent scores."""
-    share = min(math.ceil((n_independent + 1) * level / 100) / n_independent, 1.0)
-    rank = math.ceil(len(scores) * share)
+    corrected = min(math.ceil((n_independent + 1) * share) / n_independent, 1.0)
+    rank = math.ceil(len(scores) * corrected)
     return float(np.partition(scores, rank - 1)[rank - 1])
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
+from training.actuals import Actuals, Floats, Ints
 from training.artifacts import FALLBACK, ID, METRICS, MODEL, REASON, SELECTED, coverage
-from training.bands import covered
+from training.bands import Band
 from training.choice import choices, number
-from training.evaluation import MIN_TRAIN, WINDOW, compare, score, score_panel, select
+from training.collected import FINAL
+from training.ensemble import Combined
+from training.evaluation import MIN_TRAIN, WINDOW
+from training.scores import NOBODY, Scores, compare, score, select
 from training.spec import ForecastSpec, ModelName, Selection
 
-FINAL = -1  # "window" of a note on the final forecast
+_NAIVE = str(ModelName.SEASONAL_NAIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,38 +26,47 @@ class Verdict:
     """Which model is how good.
 
     Attributes:
-        metrics: by ``unique_id, model`` of what could be scored.
+        scores: of what could be scored.
         panel: metrics by model over the series it was scored on.
         ranked: models from best to worst over the panel.
-        best: model with the lowest error by ``unique_id``, of scored series.
-        chosen: model whose forecast is used, by ``unique_id``, of every series with a forecast.
+        chosen: position of the model whose forecast each series gets, or ``NOBODY``.
     """
 
-    metrics: pd.DataFrame
+    scores: Scores
     panel: pd.DataFrame
     ranked: Sequence[str]
-    best: pd.Series
-    chosen: pd.Series
+    chosen: Ints
+
+    @property
+    def n_scored(self) -> int:
+        """Series on which at least one model has a score."""
+        return int(self.scores.has.any(axis=1).sum())
+
+    def share_won(self, model: str) -> float:
+        """Share of the series with a forecast whose forecast is this model's."""
+        given = self.chosen[self.chosen != NOBODY]
+        return float((given == self.scores.models.index(model)).mean()) if len(given) else 0.0
 
 
-def judge(backtest: pd.DataFrame, forecast: pd.DataFrame, mase_scale: pd.Series, spec: ForecastSpec) -> Verdict:
+def judge(
+    backtest: Mapping[str, Floats], forecast: Mapping[str, Floats], actuals: Actuals, spec: ForecastSpec
+) -> Verdict:
     """Score every model and choose.
 
     Args:
-        backtest: ``unique_id, model, y, mean, observed``; of each model only series with all their windows.
-        forecast: ``unique_id, model`` of every forecast there is.
-        mase_scale: naive scale of each series before its first cutoff.
+        backtest: by model, ``series x windows x h``.
+        forecast: by model, ``series x h``.
+        actuals: what the backtest is held against.
         spec: says metric and scope of the choice.
     """
-    metrics = score(backtest, mase_scale)
-    ranked, best = compare(backtest, metrics, mase_scale, spec.metric, spec.models)
-    order = [*ranked, *(str(model) for model in spec.models if str(model) not in ranked)]
+    scores = score(backtest, actuals)
+    ranked, best = compare(scores, spec.metric)
+    has = np.stack([np.isfinite(values).all(axis=1) for values in forecast.values()], axis=1)
     return Verdict(
-        metrics=metrics,
-        panel=score_panel(backtest, metrics),
-        ranked=order,
-        best=best,
-        chosen=select(best, order, forecast, spec.selection),
+        scores=scores,
+        panel=scores.panel(),
+        ranked=ranked,
+        chosen=select(best, ranked, scores.models, has, spec.selection),
     )
 
 
@@ -63,6 +77,7 @@ class Reasons:
     Attributes:
         notes: ``unique_id, model, window, reason, fallback`` as models gave them; window -1 is the forecast.
         unusable: by ``unique_id``, of series no model saw.
+        dropped: by model, why it was given up before its last window.
         sizes: rows of history by ``unique_id``.
         tested: series with an observed value in their backtest windows.
         n_windows: most windows a series has.
@@ -73,15 +88,24 @@ class Reasons:
     sizes: pd.Series
     tested: Collection[str]
     n_windows: int
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, keys: pd.MultiIndex, h: int) -> list[str]:
         """The reason of each series and model, empty where there is none."""
         noted = self._noted()
         untested = self._untested(h)
         return [
-            self.unusable.get(series) or noted.get((series, model)) or untested.get(series, "")
+            self.unusable.get(series)
+            or self.dropped.get(model)
+            or noted.get((series, model))
+            or untested.get(series, "")
             for series, model in keys
         ]
+
+    def fallbacks(self, keys: pd.MultiIndex) -> np.ndarray:
+        """What stood in for each series and model, empty where nothing did."""
+        given = self.notes[self.notes[FALLBACK] != ""].sort_values(WINDOW).drop_duplicates([ID, MODEL])
+        return given.set_index([ID, MODEL])[FALLBACK].reindex(keys).fillna("").to_numpy(dtype=object)
 
     def _noted(self) -> dict[tuple[str, str], str]:
         """What models said: of the forecast, or else of the latest window they failed in."""
@@ -103,27 +127,59 @@ class Reasons:
         }
 
 
-def score_table(verdict: Verdict, backtest: pd.DataFrame, reasons: Reasons, spec: ForecastSpec) -> pd.DataFrame:
+def score_table(
+    verdict: Verdict,
+    forecast: Mapping[str, Floats],
+    actuals: Actuals,
+    intervals: Mapping[str, Band],
+    reasons: Reasons,
+    spec: ForecastSpec,
+) -> pd.DataFrame:
     """The content of ``scores.parquet``: a row for every series and model, failed ones too."""
-    ids = sorted([*map(str, reasons.sizes.index), *reasons.unusable])
-    keys = pd.MultiIndex.from_product([ids, [str(model) for model in spec.models]], names=[ID, MODEL])
-    rows = keys.to_frame(index=False).merge(verdict.metrics, on=[ID, MODEL], how="left")
-    rows = rows.merge(covered(backtest, [ID, MODEL], spec).reset_index(), on=[ID, MODEL], how="left")
-    given = reasons.notes[reasons.notes[FALLBACK] != ""].sort_values(WINDOW).drop_duplicates([ID, MODEL])
-    rows[SELECTED] = (rows[MODEL] == rows[ID].map(verdict.chosen)).astype(bool)
-    rows[REASON] = pd.Series(reasons.of(keys, spec.horizon), dtype=object)
-    rows[FALLBACK] = given.set_index([ID, MODEL])[FALLBACK].reindex(keys).fillna("").to_numpy(dtype=object)
-    numbers = [*METRICS, *(coverage(level) for level in spec.levels)]
-    rows[numbers] = rows[numbers].astype(float)
-    return rows[[ID, MODEL, *numbers, SELECTED, REASON, FALLBACK]]
+    models = verdict.scores.models
+    every = pd.Index(sorted([*map(str, actuals.ids), *reasons.unusable]), dtype=object)
+    at = actuals.ids.get_indexer(every)  # -1 for series no model saw
+    is_seen = np.asarray(at >= 0)
+    keys = pd.MultiIndex.from_product([every, list(models)], names=[ID, MODEL])
+    rows = keys.to_frame(index=False)
+
+    def by_row(values: Floats) -> Floats:
+        """``series x models`` as a column; missing for series no model saw."""
+        return np.where(is_seen[:, None], values[at], np.nan).ravel()
+
+    for name in METRICS:
+        rows[name] = by_row(verdict.scores.values[name])
+    for i, level in enumerate(spec.levels):
+        rows[coverage(level)] = by_row(np.stack([intervals[m].coverage_by_series()[i] for m in models], axis=1))
+    chosen: Ints = np.where(is_seen, verdict.chosen[at], NOBODY).astype(np.intp)
+    rows[SELECTED] = np.equal.outer(chosen, np.arange(len(models))).ravel()
+    rows[REASON] = pd.Series(_with_ensemble(reasons.of(keys, spec.horizon), rows, forecast, at), dtype=object)
+    rows[FALLBACK] = reasons.fallbacks(keys)
+    return rows
+
+
+def _with_ensemble(reasons: list[str], rows: pd.DataFrame, forecast: Mapping[str, Floats], at: np.ndarray) -> list[str]:
+    """The ensemble gives no notes of its own; what it lacks it lacks because its members do."""
+    name = str(ModelName.ENSEMBLE)
+    if name not in forecast:
+        return reasons
+    absent = ~np.isfinite(forecast[name]).all(axis=1)
+    mine = np.flatnonzero(rows[MODEL].to_numpy() == name)
+    for row, series in zip(mine, at, strict=True):
+        if series >= 0 and absent[series]:
+            reasons[row] = "fewer than two of its members have a forecast"
+    return reasons
 
 
 def leaderboard(
     verdict: Verdict,
     scores: pd.DataFrame,
-    backtest: pd.DataFrame,
-    mase_scale: pd.Series,
+    backtest: Mapping[str, Floats],
+    actuals: Actuals,
+    intervals: Mapping[str, Band],
+    combined: Combined | None,
     seconds: Mapping[str, float],
+    reasons: Reasons,
     spec: ForecastSpec,
 ) -> dict[str, object]:
     """The content of ``leaderboard.json``: an entry a model, best first, and what choosing among them is worth.
@@ -134,61 +190,64 @@ def leaderboard(
     A model's numbers cover the series it could be scored on; its rank counts the yardstick's errors where it
     could not be, so that failing on difficult series is no advantage.
     """
-    shares = covered(backtest, [MODEL], spec)
     metric = str(spec.metric)
     entries = []
     for i, model in enumerate(verdict.ranked):
         own = scores[scores[MODEL] == model]
         failed = own.loc[own[REASON] != "", REASON]
+        held = intervals[model].coverage() if model in intervals else np.empty(0)
         entries.append(
             {
                 "model": model,
                 "rank": i + 1,
-                "score": number(verdict.panel[metric].get(model)),
-                "metrics": {name: number(verdict.panel[name].get(model)) for name in METRICS},
-                "skill_vs_seasonal_naive": _skill(model, verdict, backtest, metric),
-                "share_won": number((verdict.chosen == model).mean()),
-                "coverage": {str(level): number(shares[coverage(level)].get(model)) for level in spec.levels},
+                "score": number(verdict.panel.loc[model, metric]),
+                "metrics": {name: number(verdict.panel.loc[model, name]) for name in METRICS},
+                "skill_vs_seasonal_naive": _skill(model, verdict, metric),
+                "share_won": number(verdict.share_won(model)),
+                "coverage": {str(level): number(held[j]) for j, level in enumerate(spec.levels)},
                 "n_series": int(own["mae"].notna().sum()),
                 "n_failed": len(failed),
+                "n_fallback": int((own[FALLBACK] != "").sum()),
                 "commonest_reason": commonest(failed),
+                "dropped": reasons.dropped.get(model, ""),
                 "seconds": round(seconds.get(model, 0.0), 2),
             }
         )
     winner = _winner(verdict, spec)
-    ways = choices(backtest, mase_scale, spec)
-    is_each = spec.selection is Selection.PER_SERIES and len(verdict.best) > 1
+    ways = choices(backtest, actuals, intervals, spec)
+    is_each = spec.selection is Selection.PER_SERIES and verdict.n_scored > 1
     expected = ways.get(str(spec.selection)) if is_each else None
     return {
         "metric": metric,
         "selection": str(spec.selection),
         "winner": winner,
-        "n_windows": int(backtest[WINDOW].nunique()) if len(backtest) else 0,
+        "n_windows": int(actuals.has_actual.any(axis=(0, 2)).sum()),
         "expected": expected or next(entry for entry in entries if entry["model"] == winner),
         "is_held_out": expected is not None,
         "choices": ways,
+        "ensemble": None if combined is None else combined.summary(),
+        "covariates": [],
         "models": entries,
     }
 
 
 def _winner(verdict: Verdict, spec: ForecastSpec) -> str:
     """The model that most series get, or the best over the panel that has a forecast; ties go to the better rank."""
-    counts = verdict.chosen.value_counts()
-    used = [model for model in verdict.ranked if model in counts.index]
+    shares = {model: verdict.share_won(model) for model in verdict.ranked}
+    used = [model for model in verdict.ranked if shares[model] > 0]
     if not used or spec.selection is Selection.OVERALL:
-        return (used or verdict.ranked)[0]
-    return max(used, key=lambda model: counts[model])
+        return (used or list(verdict.ranked))[0]
+    return max(used, key=lambda model: shares[model])
 
 
-def _skill(model: str, verdict: Verdict, backtest: pd.DataFrame, metric: str) -> float | None:
+def _skill(model: str, verdict: Verdict, metric: str) -> float | None:
     """One minus the ratio of errors to the yardstick's, over the series that both were scored on."""
-    own = backtest.loc[backtest[MODEL] == model, ID].unique()
-    base = backtest[(backtest[MODEL] == ModelName.SEASONAL_NAIVE) & backtest[ID].isin(own)]
-    mine = number(verdict.panel[metric].get(model))
-    if base.empty or mine is None:
+    scores = verdict.scores
+    both = scores.has[:, [scores.models.index(model)]] & scores.has[:, [scores.models.index(_NAIVE)]]
+    common = scores.on(both).panel()
+    mine, reference = number(common.loc[model, metric]), number(common.loc[_NAIVE, metric])
+    if mine is None or number(verdict.panel.loc[model, metric]) is None:
         return None
-    yardstick = score_panel(base, verdict.metrics[verdict.metrics[ID].isin(base[ID].unique())])
-    reference = number(yardstick[metric].get(str(ModelName.SEASONAL_NAIVE)))
     return round(1.0 - mine / reference, 6) if reference else None
 
 

@@ -18,9 +18,8 @@ from training.buckets import Bucket, cut_buckets, is_written, write_bucket
 from training.engine import Engine
 from training.environment import environment, versions_digest
 from training.errors import ModelError
-from training.evaluation import OBSERVED, SCALE, WINDOW, cut, naive_scale, plan_windows
+from training.evaluation import OBSERVED, plan_windows
 from training.features import FeaturePlan, plan_features
-from training.intervals import STEP_AHEAD
 from training.models.base import Setting
 from training.prepare import Prepared, prepare_panel
 from training.progress import Meter, Sink
@@ -115,10 +114,9 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     units = plan_units(buckets, sizes, windows, spec)
     engine.run(units)
     meter.at(96.0, "Scoring the models")
-    results = assemble(
-        engine.collect(units), actuals(prepared, buckets, windows, spec), prepared.history, prepared.unusable, spec
-    )
-    if results.forecast.empty:
+    history = prepared.history[[ID, TIME, TARGET]].assign(**{OBSERVED: prepared.observed})
+    results = assemble(engine.collect(units), history, prepared.future[[ID, TIME]], prepared.unusable, spec)
+    if results.is_empty:
         raise ModelError(
             f"No model could forecast any of the {len(sizes):,} series ({results.commonest_reason}).",
             remedy="Check the series in the quality report; most often they are too short.",
@@ -134,35 +132,6 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     )
     meter.at(99.0, "Results are written")
     return Finished(results=results, discard_checkpoints=engine.discard)
-
-
-def actuals(prepared: Prepared, buckets: Sequence[Bucket], windows: pd.DataFrame, spec: ForecastSpec) -> pd.DataFrame:
-    """``unique_id, window, ds, cutoff, step_ahead, y, observed, scale`` of every backtest row."""
-    parts = [
-        _actuals_of(history.assign(**{OBSERVED: observed}), windows, spec)
-        for history, observed, _ in _slices(prepared, buckets, spec)
-    ]
-    found = [part for part in parts if len(part)]
-    columns = [ID, TIME, TARGET, OBSERVED, WINDOW, "cutoff", SCALE, STEP_AHEAD]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
-
-
-def _actuals_of(history: pd.DataFrame, windows: pd.DataFrame, spec: ForecastSpec) -> pd.DataFrame:
-    here = windows[windows[ID].isin(history[ID].unique())]
-    parts = []
-    for window, rows in here.groupby(WINDOW):
-        train, test = cut(history[[ID, TIME, TARGET, OBSERVED]], rows, spec.horizon)
-        cutoff = train.groupby(ID, observed=True, sort=False)[TIME].last()
-        scale = naive_scale(train, spec.frequency.season_length)
-        parts.append(
-            test.assign(
-                window=int(str(window)),
-                cutoff=test[ID].map(cutoff),
-                scale=test[ID].map(scale),
-                **{STEP_AHEAD: test.groupby(ID, observed=True, sort=False).cumcount() + 1},
-            )
-        )
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _write_buckets(

@@ -1,146 +1,210 @@
-"""From the units' forecasts to what a run reports: backtest, forecast, scores, leaderboard."""
+"""From the models' answers to what a run reports: backtest, forecast, scores, leaderboard."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from training.artifacts import CUTOFF, FALLBACK, FLOOR, ID, MEAN, MODEL, REASON, TARGET, TIME
-from training.bands import bounds, with_bands
+from training.actuals import Actuals, Floats, actuals_of
+from training.artifacts import CUTOFF, FLOOR, ID, MEAN, MODEL, REASON, TARGET, TIME
+from training.bands import Band, bands, columns, names
+from training.collected import Collected, gather
 from training.engine import Done
-from training.evaluation import OBSERVED, SCALE, WINDOW, naive_scale
-from training.leaderboard import FINAL, Reasons, commonest, judge, leaderboard, score_table
-from training.spec import ForecastSpec
+from training.ensemble import Combined, combine
+from training.leaderboard import Reasons, commonest, judge, leaderboard, score_table
+from training.spec import ForecastSpec, ModelName
 
 _ROUNDING: Final = 1e-9  # of the components' size
+_SERIES_A_PART: Final = 1_000  # rows of so many series are made at once
+_ENSEMBLE: Final = str(ModelName.ENSEMBLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """What a run found; frames as in ``training.artifacts``, sorted by ``unique_id``.
+    """What a run found. Its long tables are made part by part, so that they need not fit into memory.
 
     Attributes:
+        backtest, forecast: by model, ``series x windows x h`` and ``series x h``, the ensemble's too.
+        ahead: dates of the forecast, ``series x h``.
+        intervals: by model, where the spec has levels.
+        weights: of the ensemble; ``None`` without one.
+        scores: the content of ``scores.parquet``.
         leaderboard: the content of ``leaderboard.json``.
-        importance, components: ``None`` when no model has them.
-        commonest_reason: why models failed, for the error when all did.
+        importance, components, decomposition: ``None`` when no model has them.
     """
 
-    forecast: pd.DataFrame
-    backtest: pd.DataFrame
+    spec: ForecastSpec
+    actuals: Actuals
+    backtest: Mapping[str, Floats]
+    forecast: Mapping[str, Floats]
+    ahead: npt.NDArray[np.datetime64]
+    intervals: Mapping[str, Band]
+    weights: Combined | None
     scores: pd.DataFrame
     leaderboard: dict[str, object]
     importance: pd.DataFrame | None
     components: pd.DataFrame | None
-    commonest_reason: str
+    decomposition: pd.DataFrame | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no model has any forecast."""
+        return not any(np.isfinite(forecast).any() for forecast in self.forecast.values())
+
+    @property
+    def commonest_reason(self) -> str:
+        """Why models failed, for the error when all did."""
+        return commonest(self.scores.loc[self.scores[REASON] != "", REASON])
+
+    def forecast_rows(self) -> Iterator[pd.DataFrame]:
+        """The content of ``forecast.parquet`` in parts, sorted by series, model and time."""
+        for part in self._parts():
+            rows = []
+            for model in sorted(self.forecast):
+                mean = self.forecast[model][part]
+                has = np.isfinite(mean)
+                bounds = columns(mean, self.intervals[model].ahead.of(part), self.spec) if self.intervals else {}
+                rows.append(self._long(part, model, has, {TIME: self.ahead[part], MEAN: mean} | bounds))
+            yield _merged(rows)[[ID, TIME, MODEL, MEAN, *names(self.spec)]]
+
+    def backtest_rows(self) -> Iterator[pd.DataFrame]:
+        """The content of ``backtest.parquet`` in parts, sorted by series, model, cutoff and time."""
+        actuals = self.actuals
+        oldest_first = slice(None, None, -1)
+        for part in self._parts():
+            at = np.where(actuals.is_planned[part][:, :, None], actuals.rows(part), 0)
+            y = np.where(actuals.has_actual[part], actuals.y[part], np.nan)
+            shared = {
+                CUTOFF: np.broadcast_to(actuals.dates[at[:, :, :1] - 1], y.shape)[:, oldest_first],
+                TIME: actuals.dates[at][:, oldest_first],
+                TARGET: y[:, oldest_first],
+            }
+            rows = []
+            for model in sorted(self.backtest):
+                mean = self.backtest[model][part]
+                bounds = {}
+                if self.intervals:
+                    bounds = columns(mean, self.intervals[model].tested[:, :, part], self.spec)
+                own = {name: values[:, oldest_first] for name, values in ({MEAN: mean} | bounds).items()}
+                has = np.isfinite(own[MEAN])
+                rows.append(self._long(part, model, has, shared | own))
+            yield _merged(rows)[[ID, CUTOFF, TIME, MODEL, TARGET, MEAN, *names(self.spec)]]
+
+    def weight_rows(self) -> pd.DataFrame | None:
+        """The content of ``weights.parquet``, of members that count."""
+        if self.weights is None:
+            return None
+        series, member = np.nonzero(self.weights.weights > 0)
+        return pd.DataFrame(
+            {
+                ID: self.actuals.ids.to_numpy()[series],
+                MODEL: np.array(self.weights.members, dtype=object)[member],
+                "weight": self.weights.weights[series, member],
+            }
+        )
+
+    def _parts(self) -> Iterator[slice]:
+        n = len(self.actuals.ids)
+        for start in range(0, n, _SERIES_A_PART):
+            yield slice(start, min(start + _SERIES_A_PART, n))
+
+    def _long(
+        self, part: slice, model: str, has: npt.NDArray[np.bool_], values: Mapping[str, npt.NDArray[np.generic]]
+    ) -> pd.DataFrame:
+        series = np.nonzero(has)[0]
+        table: dict[str, object] = {"_series": series, ID: self.actuals.ids.to_numpy()[part][series], MODEL: model}
+        return pd.DataFrame(table | {name: column[has] for name, column in values.items()})
 
 
-@dataclass(slots=True)
-class _Collected:
-    forecasts: list[pd.DataFrame] = field(default_factory=list)
-    backtests: list[pd.DataFrame] = field(default_factory=list)
-    notes: list[pd.DataFrame] = field(default_factory=list)
-    components: list[pd.DataFrame] = field(default_factory=list)
-    importance: list[pd.DataFrame] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+def _merged(rows: list[pd.DataFrame]) -> pd.DataFrame:
+    """Models' rows, series by series."""
+    return pd.concat(rows, ignore_index=True).sort_values("_series", kind="stable", ignore_index=True)
 
 
 def assemble(
-    done: Iterable[Done], actuals: pd.DataFrame, history: pd.DataFrame, unusable: dict[str, str], spec: ForecastSpec
+    done: Iterable[Done],
+    history: pd.DataFrame,
+    future: pd.DataFrame,
+    unusable: Mapping[str, str],
+    spec: ForecastSpec,
+    *,
+    dropped: Mapping[str, str] | None = None,
 ) -> Results:
-    """Score, select and add intervals.
+    """Combine, score, select and add intervals.
 
     Args:
         done: every unit's result.
-        actuals: ``unique_id, window, ds, cutoff, step_ahead, y, observed, scale`` of every backtest row; the scale is
-            the naive one of what the models saw before the cutoff.
-        history: ``unique_id, ds, y``, sorted.
+        history: ``unique_id, ds, y, observed``, sorted.
+        future: ``unique_id, ds``, the horizon of each series, sorted.
         unusable: reason by ``unique_id`` of series no model saw.
         spec: the configuration.
+        dropped: by model, why it was given up before its last window.
     """
-    got = _collect(done, spec)
-    forecast = _concat(got.forecasts, [ID, TIME, MEAN, MODEL])
-    mase_scale = actuals.sort_values(WINDOW).drop_duplicates(ID, keep="last").set_index(ID)[SCALE]
-    backtest = _whole_series_only(_concat(got.backtests, [ID, TIME, MEAN, MODEL, WINDOW]), actuals)
-    backtest, forecast = with_bands(backtest, forecast, naive_scale(history, spec.frequency.season_length), spec)
+    actuals = actuals_of(history, spec)
+    answers = gather(done, actuals, spec)
+    backtest, forecast = dict(answers.backtest), dict(answers.forecast)
+    combined = None
+    if ModelName.ENSEMBLE in spec.models:
+        combined = combine(backtest, forecast, actuals)
+        floor = 0.0 if spec.non_negative else -np.inf
+        backtest[_ENSEMBLE] = np.maximum(combined.backtest, floor)
+        forecast[_ENSEMBLE] = np.maximum(combined.forecast, floor)
+    intervals = bands(backtest, actuals, spec)
+    verdict = judge(backtest, forecast, actuals, spec)
     reasons = Reasons(
-        notes=_concat(got.notes, [ID, REASON, FALLBACK, MODEL, WINDOW]),
+        notes=answers.notes,
         unusable=unusable,
-        sizes=history.groupby(ID, observed=True, sort=False).size(),
-        tested=set(actuals.loc[actuals[OBSERVED].astype(bool), ID]),
-        n_windows=actuals[WINDOW].nunique(),
+        dropped=dropped or {},
+        sizes=pd.Series(actuals.sizes, index=actuals.ids),
+        tested=set(actuals.ids[np.flatnonzero(actuals.has_actual.any(axis=(1, 2)))]),
+        n_windows=actuals.y.shape[1],
     )
-    verdict = judge(backtest, forecast[[ID, MODEL]], mase_scale, spec)
-    scores = score_table(verdict, backtest, reasons, spec)
-    shown = backtest.assign(**{TARGET: backtest[TARGET].where(backtest[OBSERVED].astype(bool))})
+    scores = score_table(verdict, forecast, actuals, intervals, reasons, spec)
     return Results(
-        forecast=_sorted(forecast, [ID, MODEL, TIME])[[ID, TIME, MODEL, MEAN, *bounds(spec)]],
-        backtest=_sorted(shown, [ID, MODEL, CUTOFF, TIME])[[ID, CUTOFF, TIME, MODEL, TARGET, MEAN, *bounds(spec)]],
+        spec=spec,
+        actuals=actuals,
+        backtest=backtest,
+        forecast=forecast,
+        ahead=future[TIME].to_numpy(dtype="datetime64[ns]").reshape(len(actuals.ids), spec.horizon),
+        intervals=intervals,
+        weights=combined,
         scores=scores,
-        leaderboard=leaderboard(verdict, scores, backtest, mase_scale, got.seconds, spec),
-        importance=pd.concat(got.importance, ignore_index=True) if got.importance else None,
-        components=_components(got.components, forecast, spec),
-        commonest_reason=commonest(scores.loc[scores[REASON] != "", REASON]),
+        leaderboard=leaderboard(
+            verdict, scores, backtest, actuals, intervals, combined, answers.seconds, reasons, spec
+        ),
+        importance=pd.concat(answers.importance, ignore_index=True) if answers.importance else None,
+        components=_components(answers, forecast, actuals.ids, future, spec),
+        decomposition=_stacked(answers.decomposition, [ID, TIME]),
     )
 
 
-def _collect(done: Iterable[Done], spec: ForecastSpec) -> _Collected:
-    got = _Collected()
-    for item in done:
-        model, window, answer = str(item.unit.model), item.unit.window, item.forecast
-        got.seconds[model] += item.seconds
-        rows = answer.rows.assign(model=model)
-        if spec.non_negative:
-            rows[MEAN] = rows[MEAN].clip(lower=0.0)
-        got.notes.append(answer.notes.assign(model=model, window=FINAL if window is None else window))
-        if window is not None:
-            got.backtests.append(rows.assign(**{WINDOW: window}))
-            continue
-        got.forecasts.append(rows)
-        if answer.components is not None:
-            got.components.append(answer.components.assign(**{MODEL: model}))
-        if answer.importance is not None and len(answer.importance):
-            got.importance.append(
-                answer.importance.sort_values(ascending=False)
-                .rename_axis("feature")
-                .reset_index(name="importance")
-                .assign(**{MODEL: model})[[MODEL, "feature", "importance"]]
-            )
-    return got
-
-
-def _concat(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-
-
-def _sorted(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    return rows.sort_values(by, kind="stable", ignore_index=True)
-
-
-def _whole_series_only(rows: pd.DataFrame, actuals: pd.DataFrame) -> pd.DataFrame:
-    """Forecasts beside actuals, without a model's series where it failed in one of the windows.
-
-    Its errors on the other windows could not be compared with those of models that did all of them.
-    """
-    if rows.empty:
-        return pd.DataFrame(columns=list(dict.fromkeys([*rows.columns, *actuals.columns])))
-    planned = actuals.groupby(ID, observed=True).size()
-    backtest = rows.merge(actuals, on=[ID, WINDOW, TIME], how="inner")
-    got = backtest.groupby([ID, MODEL], observed=True)[TIME].transform("size")
-    return backtest[got == backtest[ID].map(planned)].reset_index(drop=True)
-
-
-def _components(parts: list[pd.DataFrame], forecast: pd.DataFrame, spec: ForecastSpec) -> pd.DataFrame | None:
+def _stacked(parts: list[pd.DataFrame], by: list[str]) -> pd.DataFrame | None:
     if not parts:
         return None
-    rows = pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).sort_values(by, kind="stable", ignore_index=True)
+
+
+def _components(
+    answers: Collected, forecast: Mapping[str, Floats], ids: pd.Index[str], future: pd.DataFrame, spec: ForecastSpec
+) -> pd.DataFrame | None:
+    rows = _stacked(answers.components, [ID, MODEL, TIME])
+    if rows is None:
+        return None
     if spec.non_negative:
-        rows = with_floor(rows, forecast)
-    return _sorted(rows, [ID, MODEL, TIME])[[ID, TIME, MODEL, "component", "value"]]
+        h = spec.horizon
+        means = [
+            pd.DataFrame({ID: np.repeat(ids.to_numpy(), h), TIME: future[TIME], MODEL: model, MEAN: mean.ravel()})
+            for model, mean in forecast.items()
+            if model in set(rows[MODEL])
+        ]
+        rows = with_floor(rows, pd.concat(means, ignore_index=True).dropna(subset=[MEAN]))
+        rows = rows.sort_values([ID, MODEL, TIME], kind="stable", ignore_index=True)
+    return rows[[ID, TIME, MODEL, "component", "value"]]
 
 
 def with_floor(components: pd.DataFrame, forecast: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,9 @@ from training.quality import Profile
 from training.results import Results
 from training.spec import ForecastSpec
 
-OPTIONAL: Final = (artifacts.IMPORTANCE, artifacts.COMPONENTS, artifacts.ERROR)
+OPTIONAL: Final = (
+    artifacts.IMPORTANCE, artifacts.COMPONENTS, artifacts.DECOMPOSITION, artifacts.WEIGHTS, artifacts.ERROR,
+)  # fmt: skip
 
 
 def write_artifacts(
@@ -40,14 +43,19 @@ def write_artifacts(
     write_json(folder / artifacts.PROFILE, found)
     write_json(folder / artifacts.LEADERBOARD, results.leaderboard)
     write_json(folder / artifacts.ENVIRONMENT, environment)
-    _write_parquet(folder / artifacts.HISTORY, prepared.history)
-    _write_parquet(folder / artifacts.FORECAST, results.forecast)
-    _write_parquet(folder / artifacts.BACKTEST, results.backtest)
-    _write_parquet(folder / artifacts.SCORES, results.scores)
-    if results.importance is not None:
-        _write_parquet(folder / artifacts.IMPORTANCE, results.importance)
-    if results.components is not None:
-        _write_parquet(folder / artifacts.COMPONENTS, results.components)
+    _write_parquet(folder / artifacts.HISTORY, [prepared.history])
+    _write_parquet(folder / artifacts.FORECAST, results.forecast_rows())
+    _write_parquet(folder / artifacts.BACKTEST, results.backtest_rows())
+    _write_parquet(folder / artifacts.SCORES, [results.scores])
+    optional = {
+        artifacts.IMPORTANCE: results.importance,
+        artifacts.COMPONENTS: results.components,
+        artifacts.DECOMPOSITION: results.decomposition,
+        artifacts.WEIGHTS: results.weight_rows(),
+    }
+    for name, rows in optional.items():
+        if rows is not None:
+            _write_parquet(folder / name, [rows])
 
 
 def write_json(path: Path, content: object) -> None:
@@ -55,6 +63,12 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
 
-def _write_parquet(path: Path, rows: pd.DataFrame) -> None:
-    table = pa.Table.from_pandas(rows, preserve_index=False)
-    pq.write_table(table, path, row_group_size=artifacts.ROWS_PER_GROUP, compression="zstd")
+def _write_parquet(path: Path, parts: Iterable[pd.DataFrame]) -> None:
+    """One file of all parts, the first of which says its schema."""
+    parts = iter(parts)
+    first = pa.Table.from_pandas(next(parts), preserve_index=False)
+    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        writer.write_table(first, row_group_size=artifacts.ROWS_PER_GROUP)
+        for part in parts:
+            table = pa.Table.from_pandas(part, schema=first.schema, preserve_index=False)
+            writer.write_table(table, row_group_size=artifacts.ROWS_PER_GROUP)

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import pandas as pd
+from pydantic import ValidationError
 
+from pages.ui.format import sentence
+from pages.ui.model_help import YARDSTICKS
 from pages.ui.spec_calendar import known_periods, mean_period
 from training.artifacts import ID, TARGET, TIME
 from training.frequency import Frequency
-from training.spec import CovariateKind, DuplicatePolicy, ForecastSpec, IncompletePolicy, ModelName
+from training.spec import CovariateKind, DuplicatePolicy, ForecastSpec, IncompletePolicy
 
 MIN_TRAIN: Final = 3  # rows that the backtest wants before a cutoff, as training.evaluation does
 _NAMED: Final = 3  # series named in a message
@@ -56,6 +59,22 @@ class Problem:
     is_blocking: bool
 
 
+_LABELS: Final = {
+    "n_windows": "Windows", "step_size": "Step between windows", "time_limit_s": "Time limit", "freq": "Frequency",
+    "levels": "Interval levels", "holidays_country": "Public holidays", "roles": "Columns", "metric": "Rank models by",
+}  # fmt: skip
+
+
+def refusals(exc: ValidationError) -> list[str]:
+    """Why the form makes no configuration: a sentence for each widget concerned, by the name it has on screen."""
+    sentences = []
+    for error in exc.errors(include_url=False, include_context=False):
+        field = str(error["loc"][0]) if error["loc"] else "configuration"
+        label = _LABELS.get(field, field.capitalize())
+        sentences.append(f"{label}: {sentence(error['msg'].removeprefix('Value error, '))}")
+    return sentences
+
+
 def spans(panel: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """First and last observed timestamp of every series of a panel."""
     observed = panel.loc[panel[TARGET].notna(), [ID, TIME]]
@@ -66,8 +85,9 @@ def spans(panel: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 def check(spec: ForecastSpec, facts: DataFacts) -> list[Problem]:
     """Everything that does not fit, the blocking problems first."""
     problems = [*_frequency(spec, facts), *_lengths(spec, facts), *_future(spec, facts), *_duplicates(spec, facts)]
-    if spec.models == (ModelName.SEASONAL_NAIVE,):
-        text = "Only seasonal naive is chosen: there is no model that could do better. Choose at least one more."
+    if YARDSTICKS.issuperset(spec.fitted):
+        only = "seasonal naive is" if len(spec.fitted) == 1 else "simple yardsticks are"
+        text = f"Only {only} chosen: there is no model that could do better. Choose at least one more."
         problems.append(Problem(text, is_blocking=False))
     return sorted(problems, key=lambda problem: not problem.is_blocking)
 

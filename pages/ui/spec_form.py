@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import streamlit as st
 from holidays.registry import COUNTRIES
 
+from pages.ui import model_help
 from pages.ui.format import escape, metric_text
 from pages.ui.spec_calendar import suggest
 from pages.ui.spec_state import LEFT_OUT, covariate_key
@@ -37,9 +38,9 @@ from training.spec import (
     GapPolicy,
     IncompletePolicy,
     Metric,
-    ModelName,
     Preset,
     Selection,
+    preset_models,
 )
 
 T = TypeVar("T")
@@ -47,11 +48,11 @@ T = TypeVar("T")
 _COUNTRIES: Final = {entry[1]: name.replace("_", " ").title() for name, entry in COUNTRIES.items()}
 _COUNTRY_CODES: Final = sorted((code for code in _COUNTRIES if len(code) == 2), key=lambda code: _COUNTRIES[code])
 _LEVELS: Final = (50, 80, 90, 95, 99)
-MODEL_HELP: Final = {
-    ModelName.SEASONAL_NAIVE: "repeats the last season; always fitted, as the yardstick",
-    ModelName.XGBOOST: "boosted trees, one model over all series; quick, and good with many series",
-    ModelName.PROPHET: "trend, seasons and holidays of each series by itself; slow on many series",
-}
+_CHOOSE_HELP: Final = (
+    "One model for all is the default, because the Ensemble usually beats picking a model for each series: the best "
+    "on a few backtest windows is partly luck, and following it costs about 5 % of accuracy. Per series suits series "
+    "of different kinds with long histories. Results say what the other way would have been worth."
+)
 
 
 def _and_chosen(offered: Iterable[T], key: str) -> list[T]:
@@ -60,20 +61,36 @@ def _and_chosen(offered: Iterable[T], key: str) -> list[T]:
     return list(dict.fromkeys((*offered, *(chosen if isinstance(chosen, list) else [chosen] if chosen else []))))
 
 
-def follow_preset(most_windows: int) -> None:
+def follow_preset(profile: Profile, most_windows: int) -> None:
     """Set models and windows to what the chosen preset stands for.
 
     Args:
+        profile: of the dataset.
         most_windows: that most series are long enough for.
     """
-    plan = PRESETS[st.session_state["preset"]]
-    st.session_state["models"] = list(plan.models)
-    st.session_state["n_windows"] = max(1, min(plan.n_windows, most_windows))
-
-
-def follow_frequency(roles: ColumnRoles, profile: Profile) -> None:
-    """Set what counts periods to what suits the chosen frequency: 28 days ahead are not 28 months."""
     state = st.session_state
+    state["models"] = _models_of_preset(Frequency.parse(state["frequency"]), profile)
+    state["n_windows"] = max(1, min(PRESETS[state["preset"]].n_windows, most_windows))
+
+
+def _models_of_preset(frequency: Frequency, profile: Profile) -> list[str]:
+    preset = Preset(st.session_state["preset"])
+    return list(preset_models(preset, frequency.season_length, intermittent=profile.is_intermittent))
+
+
+def follow_frequency(before: Frequency, roles: ColumnRoles, profile: Profile) -> None:
+    """Set what counts periods, or depends on the season, to what suits the chosen frequency.
+
+    28 days ahead are not 28 months. Models are left alone where somebody chose others than the preset's.
+
+    Args:
+        before: what was chosen until now.
+        roles: of the dataset's columns.
+        profile: of the dataset.
+    """
+    state = st.session_state
+    if set(state["models"]) == set(_models_of_preset(before, profile)):
+        state["models"] = _models_of_preset(Frequency.parse(state["frequency"]), profile)
     future = [c.name for i, c in enumerate(roles.covariates) if state.get(covariate_key(i)) == CovariateKind.FUTURE]
     state["horizon"], state["n_windows"] = suggest(profile, Frequency.parse(state["frequency"]), future)
     state["step_size"] = None
@@ -91,19 +108,20 @@ def basics(frequency: Frequency, roles: ColumnRoles, profile: Profile, *, most_w
         aliases = list(dict.fromkeys((frequency.alias, *OFFERED)))
         st.selectbox(
             "Frequency", aliases, key="frequency", format_func=lambda alias: Frequency.parse(alias).label,
-            on_change=follow_frequency, args=(roles, profile),
-            help="The calendar of the forecast. A coarser one than the data's adds the data up first; horizon and "
-            "windows follow.",
+            on_change=follow_frequency, args=(frequency, roles, profile),
+            help="The calendar of the forecast. A coarser one than the data's adds the data up first; horizon, "
+            "windows and the preset's models follow.",
         )  # fmt: skip
     st.segmented_control(
         "Preset", list(Preset), key="preset", format_func=PRESET_TEXTS.__getitem__, required=True,
-        on_change=follow_preset, args=(most_windows,),
-        help="How much computing to spend on accuracy; sets models and backtest windows, which you can change after. "
+        on_change=follow_preset, args=(profile, most_windows),
+        help="How much computing to spend on accuracy. Sets the models, by what suits the data, and the backtest "
+        "windows; you can change both after. "
         + " ".join(f"{PRESET_TEXTS[preset]}: {plan.words}." for preset, plan in PRESETS.items()),
     )  # fmt: skip
     st.multiselect(
-        "Models", list(ModelName), key="models",
-        help="\n".join(f"- **{model}** {text}" for model, text in MODEL_HELP.items()),
+        "Models", model_help.ORDER, key="models",
+        help=f"What each costs is in brackets; more models make the Ensemble steadier.\n\n{model_help.help_text()}",
     )  # fmt: skip
     _covariates(roles)
     st.selectbox(
@@ -150,7 +168,7 @@ def advanced(frequency: Frequency) -> None:
         )  # fmt: skip
         st.selectbox(
             "Choose", list(Selection), key="selection", format_func=SELECTION_TEXTS.__getitem__,
-            help="Per series suits series that behave differently; one model for all is steadier on short histories.",
+            help=_CHOOSE_HELP,
         )  # fmt: skip
     st.pills(
         "Interval levels (%)", sorted(_and_chosen(_LEVELS, "levels")), selection_mode="multi", key="levels",

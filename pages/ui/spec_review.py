@@ -13,12 +13,12 @@ from pages.ui import links, spec_state, spec_view
 from pages.ui.errors import guarded, notify
 from pages.ui.format import about, escape
 from pages.ui.session import runtime
-from pages.ui.spec_check import DataFacts, check, spans
+from pages.ui.spec_check import DataFacts, check, refusals, spans
 from services.domain.access import User
 from services.domain.dataset import Dataset
 from services.domain.errors import InvalidInput
 from training.quality import Profile
-from training.spec import ColumnRoles, ForecastSpec, describe
+from training.spec import ColumnRoles, ForecastSpec
 from training.workload import estimate
 
 FORM: Final = "_configure"  # {"dataset": id, "request": id, "saved": JSON} of the form on screen
@@ -35,7 +35,8 @@ def review(user: User, dataset: Dataset, roles: ColumnRoles, profile: Profile) -
     try:
         spec = spec_state.get(st.session_state, dataset.dataset_id, roles)
     except ValidationError as exc:
-        st.error(f"This can't be run: {escape(describe(exc))}.", icon=":material/error:")
+        for problem in refusals(exc):
+            st.error(f"This can't be run. {escape(problem)}", icon=":material/error:")
         _create_button(user, dataset, roles, is_ready=False)
         return
     _keep_draft(user, dataset, spec)
@@ -56,6 +57,7 @@ def review(user: User, dataset: Dataset, roles: ColumnRoles, profile: Profile) -
             help="How often a model is fitted, backtest included.",
         )
         st.metric("Estimated time", about(work.seconds), border=True, help="On this machine, once it is its turn.")
+    st.caption(spec_view.models_line(spec, work))
     st.text_input(
         "Name of the job", key="job_name", max_chars=200, persist_state="page",
         placeholder=f"{dataset.name}, next {spec.frequency.plural(spec.horizon)}",

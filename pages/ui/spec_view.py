@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pages.ui.format import duration, escape, metric_text
+from pages.ui.format import about, count, duration, escape, metric_text
 from training.spec import (
     Aggregation,
     CovariateKind,
@@ -15,6 +15,7 @@ from training.spec import (
     Preset,
     Selection,
 )
+from training.workload import Estimate
 
 PRESET_TEXTS: Final = {Preset.FAST: "Fast", Preset.BALANCED: "Balanced", Preset.THOROUGH: "Thorough"}
 SELECTION_TEXTS: Final = {
@@ -44,6 +45,20 @@ AGGREGATION_TEXTS: Final = {
     Aggregation.MEAN: "Average",
     Aggregation.LAST: "Take the last",
 }
+
+
+_DOMINANT: Final = 0.5  # share of the estimated time from which a model is named as what takes long
+_LONG_S: Final = 60.0  # an estimate nobody needs explained is shorter
+
+
+def models_line(spec: ForecastSpec, work: Estimate) -> str:
+    """The models in a line, and the one that takes most of the time where that is long; Markdown."""
+    text = f"**{count(len(spec.models), 'model')}**: {', '.join(spec.models)}."
+    slowest = max(work.by_model, key=lambda model: work.by_model[model])
+    seconds = work.by_model[slowest]
+    if work.seconds >= _LONG_S and len(spec.models) > 1 and seconds >= _DOMINANT * work.seconds:
+        text += f" {slowest} alone takes {about(seconds)}."
+    return text
 
 
 def rows(spec: ForecastSpec) -> dict[str, str]:

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tests.support.forecasting import panel_of, seasonal
+from training.arguments import parse, spec_of
+from training.frequency import OFFERED, Frequency
 from training.main import main
-from training.spec import PRESETS, ForecastSpec, ModelName, Preset
+from training.spec import PRESETS, ColumnRoles, ForecastSpec, ModelName, Preset, preset_models
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -206,6 +209,23 @@ def test_help_says_what_each_preset_means(capsys):
     for preset, plan in PRESETS.items():
         assert f"{preset} " in shown
         assert plan.words in shown
+        *_, lines = " ".join(shown.split()).partition(plan.words)
+        for season_length in {Frequency.parse(alias).season_length for alias in OFFERED}:
+            assert f": {', '.join(preset_models(preset, season_length))}" in lines
+
+
+def test_a_preset_takes_its_models_from_the_data(sales):
+    roles = ColumnRoles(time="Month", target="Sales")
+    months = pd.date_range("2020-01-01", periods=24, freq="MS")
+    busy = pd.DataFrame({"unique_id": "all", "ds": months, "y": 1.0 + np.arange(24)})
+    args = parse(["--data", "x", "--time-col", "Month", "--target-col", "Sales", "--horizon", "3", "--output", "o"])
+    assert spec_of(args, None, roles, busy).models == preset_models(Preset.BALANCED, 12)
+    idle = busy.assign(y=np.where(np.arange(24) % 2, 0.0, 1.0))
+    assert spec_of(args, None, roles, idle).models == preset_models(Preset.BALANCED, 12, intermittent=True)
+    args.freq = "YS-JAN"
+    assert spec_of(args, None, roles, busy).models == preset_models(Preset.BALANCED, 1)
+    args.models = (ModelName.XGBOOST,)
+    assert spec_of(args, None, roles, busy).models == (ModelName.SEASONAL_NAIVE, ModelName.XGBOOST)
 
 
 def test_a_shell_run_imports_neither_mlflow_nor_models_it_does_not_fit(sales, tmp_path):

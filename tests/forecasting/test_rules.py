@@ -11,10 +11,9 @@ import pytest
 from tests.support.forecasting import Run, panel_of, run_panel, seasonal, spec_of, stamps
 from training import artifacts
 from training.errors import ConfigError, ModelError
-from training.spec import ModelName
 
 FAST = ("SeasonalNaive", "XGBoost")
-ALL = tuple(ModelName)
+ALL = (*FAST, "Prophet", "Ensemble")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def panel() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def done(panel, tmp_path_factory) -> Run:
-    spec = spec_of(models=ALL, n_windows=3, covariates={"visits": "past"})
+    spec = spec_of(models=ALL, n_windows=3, covariates={"visits": "past"}, selection="per_series")
     return run_panel(tmp_path_factory.mktemp("run"), panel, spec)
 
 
@@ -36,7 +35,8 @@ def test_every_artifact_is_written_sorted_and_with_its_columns(done):
     names = {path.name for path in done.folder.iterdir()}
     assert names == {
         artifacts.SPEC, artifacts.PROFILE, artifacts.HISTORY, artifacts.FORECAST, artifacts.BACKTEST,
-        artifacts.SCORES, artifacts.LEADERBOARD, artifacts.IMPORTANCE, artifacts.COMPONENTS, artifacts.ENVIRONMENT,
+        artifacts.SCORES, artifacts.LEADERBOARD, artifacts.IMPORTANCE, artifacts.COMPONENTS, artifacts.WEIGHTS,
+        artifacts.ENVIRONMENT,
     }  # fmt: skip
     bounds = ["lo-80", "hi-80", "lo-95", "hi-95"]
     assert list(done.forecast) == ["unique_id", "ds", "model", "mean", *bounds]
@@ -53,7 +53,7 @@ def test_all_models_share_the_cutoffs_and_are_scored_on_rows_after_them(done):
     assert (rows["ds"] > rows["cutoff"]).all()
     long = rows[rows["unique_id"].isin(["s0", "s1", "s2", "s3", "negative"])]
     common = [set(own[["unique_id", "cutoff", "ds"]].itertuples(index=False)) for _, own in long.groupby("model")]
-    assert len(common) == 3
+    assert len(common) == len(ALL)
     assert len(common[0]) == 5 * 3 * 6
     assert all(own == common[0] for own in common)
     history = done.frame(artifacts.HISTORY)
@@ -76,7 +76,7 @@ def test_short_series_have_fewer_windows_and_none_is_forecast_without_a_score(do
 
 def test_failed_series_are_rows_with_a_reason_and_fallbacks_are_named(done):
     scores = done.scores.set_index(["unique_id", "model"])
-    assert len(scores) == 8 * 3
+    assert len(scores) == 8 * len(ALL)
     assert (scores.loc["gone", "reason"] == "it has no observed value").all()
     assert "needs 6 observations, it has 2" in scores.loc[("tiny", "XGBoost"), "reason"]
     assert scores.loc[("tiny", "SeasonalNaive"), "fallback"] == "Naive (last value)"
@@ -85,6 +85,7 @@ def test_failed_series_are_rows_with_a_reason_and_fallbacks_are_named(done):
     assert done.entry("XGBoost")["commonest_reason"]
     no_forecast = set(done.forecast.loc[done.forecast["unique_id"] == "tiny", "model"])
     assert no_forecast == {"SeasonalNaive"}
+    assert scores.loc[("tiny", "Ensemble"), "reason"] == "fewer than two of its members have a forecast"
 
 
 def test_each_series_with_a_forecast_has_one_selected_model_which_is_its_best(done):
@@ -99,19 +100,22 @@ def test_each_series_with_a_forecast_has_one_selected_model_which_is_its_best(do
 
 def test_the_leaderboard_holds_what_the_screens_expect(done):
     board = done.leaderboard
-    assert set(board) == {"metric", "selection", "winner", "n_windows", "expected", "is_held_out", "choices", "models"}
-    assert [entry["rank"] for entry in board["models"]] == [1, 2, 3]
+    assert set(board) == {
+        "metric", "selection", "winner", "n_windows", "expected", "is_held_out", "choices", "ensemble", "covariates",
+        "models",
+    }  # fmt: skip
+    assert [entry["rank"] for entry in board["models"]] == [1, 2, 3, 4]
     for entry in board["models"]:
         assert set(entry) == {
             "model", "rank", "score", "metrics", "skill_vs_seasonal_naive", "share_won", "coverage", "n_series",
-            "n_failed", "commonest_reason", "seconds",
+            "n_failed", "n_fallback", "commonest_reason", "dropped", "seconds",
         }  # fmt: skip
         assert set(entry["coverage"]) == {"80", "95"}
         assert entry["score"] == entry["metrics"]["wape"]
     chosen = done.scores[done.scores["selected"]]["model"].value_counts(normalize=True)
     for entry in board["models"]:
         assert entry["share_won"] == pytest.approx(chosen.get(entry["model"], 0.0), abs=1e-5)
-    assert board["winner"] == chosen.idxmax()
+    assert chosen[board["winner"]] == chosen.max()
     naive = done.entry("SeasonalNaive")
     assert naive["skill_vs_seasonal_naive"] == 0.0
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from streamlit.testing.v1 import AppTest
 
 from pages.ui import spec_state
+from pages.ui.spec_view import models_line
 from services.domain.access import LOCAL_USER
 from services.domain.dataset import DatasetStatus
 from services.domain.job import DatasetId, Job, JobStatus
@@ -18,7 +19,9 @@ from services.ports import JobFilter
 from tests.support.results import ROLES
 from tests.support.screens import Stage, texts
 from training.frequency import OFFERED
+from training.quality import Profile
 from training.spec import (
+    INTERMITTENT,
     MAX_HORIZON,
     MAX_WINDOWS,
     PRESETS,
@@ -33,7 +36,9 @@ from training.spec import (
     ModelName,
     Preset,
     Selection,
+    preset_models,
 )
+from training.workload import estimate
 
 PRICE = ROLES.model_copy(
     update={
@@ -68,7 +73,7 @@ def test_a_preset_means_here_what_it_means_in_the_shell(stage: Stage) -> None:
     stage.dataset()
     app = stage.open("configure", dataset="d1")
     app.get_by_key("preset").set_value(Preset.THOROUGH).run()
-    assert list(app.get_by_key("models").value) == list(PRESETS[Preset.THOROUGH].models)
+    assert set(app.get_by_key("models").value) == set(preset_models(Preset.THOROUGH, 12))
     assert app.get_by_key("n_windows").value == 3, "60 months hold three windows of 12 behind a season and a few rows"
     app.get_by_key("horizon").set_value(6).run()
     app.get_by_key("preset").set_value(Preset.FAST).run()
@@ -154,7 +159,7 @@ def test_every_advanced_choice_reaches_the_job(stage: Stage) -> None:
     app.number_input(key="n_windows").set_value(2)
     app.number_input(key="step_size").set_value(3)
     app.selectbox(key="metric").select("mase")
-    app.selectbox(key="selection").select("overall")
+    app.selectbox(key="selection").select("per_series")
     app.get_by_key("levels").set_value([50, 90])
     app.selectbox(key="gaps").select("zero")
     app.selectbox(key="duplicates").select("mean")
@@ -167,8 +172,9 @@ def test_every_advanced_choice_reaches_the_job(stage: Stage) -> None:
     create(app.run())
     got = created(stage).model_dump(mode="json", exclude={"roles", "dataset_id", "version", "freq", "horizon"})
     assert got == {
-        "models": ["SeasonalNaive", "XGBoost"], "preset": "balanced", "n_windows": 2, "step_size": 3, "metric": "mase",
-        "selection": "overall", "levels": [50, 90], "holidays_country": "AT", "gaps": "zero", "duplicates": "mean",
+        "models": ["SeasonalNaive", "Theta", "MSTL", "CES", "XGBoost", "Ensemble"], "preset": "balanced",
+        "n_windows": 2, "step_size": 3, "metric": "mase",
+        "selection": "per_series", "levels": [50, 90], "holidays_country": "AT", "gaps": "zero", "duplicates": "mean",
         "incomplete_last": "keep", "aggregation": "last", "non_negative": True, "seed": 7, "time_limit_s": 300,
     }  # fmt: skip
 
@@ -185,18 +191,82 @@ def test_another_frequency_brings_a_horizon_and_windows_that_suit_it(stage: Stag
     assert (app.number_input(key="horizon").value, app.number_input(key="n_windows").value) == (12, 3)
 
 
+def test_another_frequency_brings_the_models_that_suit_its_season(stage: Stage) -> None:
+    stage.dataset(months=60)
+    app = stage.open("configure", dataset="d1")
+    assert set(app.get_by_key("models").value) == set(preset_models(Preset.BALANCED, 12))
+    app.selectbox(key="frequency").select("QS-JAN").run()
+    assert set(app.get_by_key("models").value) == set(preset_models(Preset.BALANCED, 4))
+    app.selectbox(key="frequency").select("YS-JAN").run()
+    assert set(app.get_by_key("models").value) == set(preset_models(Preset.BALANCED, 1))
+
+
+def test_models_chosen_by_hand_stay_when_the_frequency_changes(stage: Stage) -> None:
+    stage.dataset(months=60)
+    app = stage.open("configure", dataset="d1")
+    app.get_by_key("models").set_value([ModelName.SEASONAL_NAIVE, ModelName.PROPHET]).run()
+    app.selectbox(key="frequency").select("QS-JAN").run()
+    assert app.get_by_key("models").value == [ModelName.SEASONAL_NAIVE, ModelName.PROPHET]
+
+
+def test_data_that_is_mostly_zero_gets_the_models_made_for_it(stage: Stage) -> None:
+    dataset = stage.dataset()
+    profile = Profile.model_validate_json(dataset.profile_json).model_copy(update={"is_intermittent": True})
+    stage.datasets.put(replace(dataset, profile_json=profile.model_dump_json()))
+    app = stage.open("configure", dataset="d1")
+    assert set(INTERMITTENT) < set(app.get_by_key("models").value)
+    app.get_by_key("preset").set_value(Preset.FAST).run()
+    assert set(app.get_by_key("models").value) == set(preset_models(Preset.FAST, 12, intermittent=True))
+
+
+def test_one_model_for_all_is_the_default_and_the_form_says_why(stage: Stage) -> None:
+    stage.dataset()
+    choose = stage.open("configure", dataset="d1").selectbox(key="selection")
+    assert choose.value == Selection.OVERALL
+    assert "usually beats picking a model for each series" in choose.help
+
+
+def test_every_model_is_offered_with_a_sentence_and_its_cost(stage: Stage) -> None:
+    stage.dataset()
+    models = stage.open("configure", dataset="d1").get_by_key("models")
+    assert set(models.options) == set(ModelName)
+    assert all(f"- **{model}** " in models.help for model in ModelName)
+
+
+def test_an_ensemble_of_nothing_is_refused_in_words(stage: Stage) -> None:
+    stage.dataset()
+    app = stage.open("configure", dataset="d1")
+    app.get_by_key("models").set_value([ModelName.ENSEMBLE]).run()
+    assert not app.exception
+    said = texts(app).replace("\\", "")
+    assert "This can't be run. Models: An ensemble needs another model besides SeasonalNaive; choose one" in said
+    assert app.button(key="create_job").disabled
+
+
+def test_the_model_that_takes_most_of_a_long_run_is_named() -> None:
+    spec = ForecastSpec(roles=ROLES, freq="MS", horizon=12, models=(ModelName.THETA, ModelName.ARIMA))
+    work = estimate(spec, n_series=1000, n_rows=60_000, cores=2)
+    assert "AutoARIMA alone takes about" in models_line(spec, work)
+    assert "alone" not in models_line(spec, estimate(spec, n_series=1, n_rows=60, cores=2))
+
+
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("horizon", 5000), ("horizon", 0), ("horizon", -3), ("n_windows", 99), ("step_size", 0), ("seed", -1),
-     ("time_limit_s", 5)],
+    ("key", "value", "label"),
+    [
+        ("horizon", 5000, "Horizon"), ("horizon", 0, "Horizon"), ("horizon", -3, "Horizon"),
+        ("n_windows", 99, "Windows"), ("step_size", 0, "Step between windows"), ("seed", -1, "Seed"),
+        ("time_limit_s", 5, "Time limit"),
+    ],
 )  # fmt: skip
-def test_a_number_out_of_range_is_refused_in_words_and_makes_no_job(stage: Stage, key: str, value: int) -> None:
+def test_a_number_out_of_range_is_refused_in_words_and_makes_no_job(
+    stage: Stage, key: str, value: int, label: str
+) -> None:
     stage.dataset()
     app = stage.open("configure", dataset="d1")
     app.number_input(key=key).set_value(value).run()
     assert not app.exception
     assert app.number_input(key=key).value == value
-    assert f"{key}: Input should be" in texts(app).replace("\\", "")
+    assert f"This can't be run. {label}: Input should be" in texts(app).replace("\\", "")
     assert app.button(key="create_job").disabled
     widget = app.number_input(key=key).proto
     assert (widget.has_min, widget.has_max) == (False, False), "bounds would make the browser hold the value back"
@@ -260,7 +330,9 @@ def test_the_review_says_what_it_takes(stage: Stage) -> None:
     app = stage.open("configure", dataset="d1")
     app.number_input(key="n_windows").set_value(2).run()
     metrics = {metric.label: metric.value for metric in app.metric}
-    assert metrics["Model fits"] == "12"  # (2 windows + 1) x (3 series of seasonal naive + 1 global XGBoost)
+    # (2 windows + 1) x (3 series of SeasonalNaive, Theta, MSTL and CES + 1 global XGBoost); the ensemble is no fit
+    assert metrics["Model fits"] == "39"
+    assert "**6 models**: SeasonalNaive, Theta, MSTL, CES, XGBoost, Ensemble." in texts(app)
     assert metrics["Estimated time"].startswith("about ")
 
 
@@ -325,7 +397,7 @@ SPECS = st.builds(
     ),
     freq=st.sampled_from([*OFFERED, "4h", "W-WED"]),
     horizon=st.integers(1, MAX_HORIZON),
-    models=st.lists(st.sampled_from(ModelName)).map(tuple),
+    models=st.lists(st.sampled_from(ModelName)).map(lambda models: (*models, ModelName.THETA)),
     preset=st.sampled_from(Preset),
     n_windows=st.integers(1, MAX_WINDOWS),
     step_size=st.none() | st.integers(1),
