@@ -165,7 +165,7 @@ def test_a_model_that_fails_only_in_the_forecast_is_scored_but_neither_chosen_no
     from training.models import forecaster
 
     monkeypatch.setattr(
-        "training.engine.forecaster", lambda name: _FailsAtTheEnd() if name == "XGBoost" else forecaster(name)
+        "training.work.forecaster", lambda name: _FailsAtTheEnd() if name == "XGBoost" else forecaster(name)
     )
     done = run_panel(tmp_path, panel_of({"a": list(TRUTH.values())}), spec_of(models=FAST, selection=selection))
     scores = done.scores.set_index("model")
@@ -249,7 +249,7 @@ def test_progress_never_falls_and_names_what_happens(done):
 
 
 def test_a_run_without_any_forecast_fails_with_the_commonest_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.engine.forecaster", lambda name: _Broken())
+    monkeypatch.setattr("training.work.forecaster", lambda name: _Broken())
     with pytest.raises(ModelError, match=r"could forecast any of the 1 series .*no licence"):
         run_panel(tmp_path, panel_of({"a": range(30)}), spec_of(models=FAST))
 
@@ -262,7 +262,7 @@ class _Broken:
 def test_one_failing_model_does_not_cost_the_others(tmp_path, monkeypatch):
     from training.models import forecaster
 
-    monkeypatch.setattr("training.engine.forecaster", lambda name: _Broken() if name == "XGBoost" else forecaster(name))
+    monkeypatch.setattr("training.work.forecaster", lambda name: _Broken() if name == "XGBoost" else forecaster(name))
     done = run_panel(tmp_path, panel_of({"a": range(30)}), spec_of(models=FAST))
     scores = done.scores.set_index("model")
     assert scores.loc["XGBoost", "reason"] == "XGBoost failed: no licence"
