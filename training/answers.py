@@ -10,6 +10,7 @@ import pandas as pd
 
 from training.artifacts import FALLBACK, ID, MEAN, REASON, TIME
 from training.models.base import Forecast, notes
+from training.models.guards import implausible
 from training.units import Unit
 
 
@@ -26,7 +27,7 @@ def complete(forecast: Forecast, unit: Unit, history: pd.DataFrame, future: pd.D
     reasons |= _incomplete(forecast.rows, unit, future, explained=reasons)
     kept = forecast.rows[ID].isin(set(unit.series) - set(reasons))
     rows = forecast.rows[kept].sort_values([ID, TIME], kind="stable", ignore_index=True)
-    wild = _implausible(rows, history)
+    wild = implausible(rows, history)
     reasons |= wild
     rows = rows[~rows[ID].isin(wild)] if wild else rows
     fallbacks = forecast.notes.loc[(forecast.notes[FALLBACK] != "") & ~forecast.notes[ID].isin(reasons)]
@@ -60,12 +61,6 @@ def _incomplete(rows: pd.DataFrame, unit: Unit, future: pd.DataFrame, *, explain
             what = f"{n if n > wanted else ok} of {wanted} values"
         found[series] = f"{unit.model} gave {what}"
     return found
-
-
-def _implausible(rows: pd.DataFrame, history: pd.DataFrame) -> dict[str, str]:
-    """Reason by series of forecasts that nobody can mean."""
-    del rows, history
-    return {}
 
 
 def _of(rows: pd.DataFrame, parts: pd.DataFrame | None) -> pd.DataFrame | None:

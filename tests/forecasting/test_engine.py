@@ -13,45 +13,37 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.support.forecasting import Silence, panel_of, run_panel, seasonal, spec_of
-from tests.support.models import framed_of, setting_of
-from training.engine import Engine, Unit, chunks
+from tests.support.engine import bench_of
+from tests.support.forecasting import panel_of, run_panel, seasonal, spec_of
 from training.errors import TimeLimitExceeded, TrainingError
-from training.models.base import Scope
-from training.progress import Meter
-from training.spec import ModelName
+from training.work import run_unit
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_chunks_cover_every_series_once_in_order():
-    series = [f"s{i:05d}" for i in range(1234)]
-    for scope in Scope:
-        assert [name for chunk in chunks(series, scope) for name in chunk] == series
-    assert len(list(chunks(series, Scope.PANEL))) == 1
-    assert len(list(chunks(series, Scope.SERIES))) > 10
+MODELS = ("SeasonalNaive", "Theta", "XGBoost")
 
 
 def test_a_second_run_takes_up_what_is_finished_and_gives_the_same(tmp_path, monkeypatch):
-    panel, spec = panel_of({"a": seasonal(50), "b": seasonal(50, 1)}), spec_of(n_windows=2)
+    panel, spec = panel_of({"a": seasonal(50), "b": seasonal(50, 1)}), spec_of(models=MODELS, n_windows=2)
     first = run_panel(tmp_path, panel, spec)
     forecast, scores = first.forecast, first.scores
-    monkeypatch.setattr("training.engine.run_unit", _refuse)
+    monkeypatch.setattr("training.pool.run_unit", refuse)
     second = run_panel(tmp_path, panel, spec)
     pd.testing.assert_frame_equal(second.forecast, forecast)
     pd.testing.assert_frame_equal(second.scores, scores)
     assert any(step == "Taking up finished work" for _, step in second.sink.reports)
 
 
-def _refuse(unit, *args):
+def refuse(unit, *args):
     raise AssertionError(f"{unit.key} was computed again")
 
 
 @pytest.mark.parametrize("change", ["data", "spec"])
 def test_results_of_another_question_are_not_taken_up(tmp_path, monkeypatch, change):
-    panel, spec = panel_of({"a": seasonal(50)}), spec_of(n_windows=1)
+    panel, spec = panel_of({"a": seasonal(50)}), spec_of(models=MODELS[:1], n_windows=1)
     run_panel(tmp_path, panel, spec)
-    monkeypatch.setattr("training.engine.run_unit", _refuse)
+    monkeypatch.setattr("training.pool.run_unit", refuse)
     if change == "data":
         panel.loc[3, "y"] += 1e-9
     else:
@@ -60,52 +52,86 @@ def test_results_of_another_question_are_not_taken_up(tmp_path, monkeypatch, cha
         run_panel(tmp_path, panel, spec)
 
 
-def engine_of(folder, panel, spec, *, cores=2, deadline=None):
-    framed = framed_of(panel, spec)
-    sink = Silence()
-    engine = Engine(folder, setting_of(framed, spec), cores=cores, meter=Meter(sink), deadline=deadline)
-    units = [
-        Unit(model=ModelName.PROPHET, window=None, chunk=i, series=(name,), cost_s=1.0, step="Prophet: forecast")
-        for i, name in enumerate(sorted(framed.history["unique_id"].unique()))
-    ]
-
-    def frames_of(unit):
-        return tuple(f[f["unique_id"].isin(unit.series)] for f in (framed.history, framed.future))
-
-    return engine, units, frames_of, sink
+def test_a_damaged_result_is_named_and_computed_again_by_the_next_attempt(tmp_path):
+    panel, spec = panel_of({"a": seasonal(50)}), spec_of(models=MODELS[:1], n_windows=1)
+    bench = bench_of(tmp_path, panel, spec)
+    bench.engine.run(bench.units)
+    broken = tmp_path / f"{bench.units[0].key}.parquet"
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(TrainingError, match=bench.units[0].key):
+        list(bench.engine.collect(bench.units))
+    again = bench_of(tmp_path, panel, spec)
+    again.engine.run(again.units)
+    assert len(list(again.engine.collect(again.units))) == 2
 
 
-def test_a_pool_gives_what_one_process_gives(tmp_path):
-    panel, spec = panel_of({f"s{i}": seasonal(40, i) for i in range(4)}), spec_of()
-    answers = []
-    for cores in (1, 2):
-        engine, units, frames_of, sink = engine_of(tmp_path / str(cores), panel, spec, cores=cores)
-        engine.run(units, frames_of)
-        answers.append(pd.concat([done.forecast.rows for done in engine.collect(units)], ignore_index=True))
-    pd.testing.assert_frame_equal(*answers)
-    assert sink.reports[-1][1] == "Prophet: forecast (4 of 4 series)"
+def test_a_pool_gives_what_one_process_gives_with_global_models_beside_local_ones(tmp_path):
+    panel = panel_of({f"s{i}": seasonal(40, i) for i in range(6)})
+    spec = spec_of(models=MODELS, n_windows=1)
+    benches = [bench_of(tmp_path / str(cores), panel, spec, cores=cores, n_buckets=3) for cores in (1, 2)]
+    for bench in benches:
+        bench.engine.run(bench.units)
+    pd.testing.assert_frame_equal(*(bench.rows(bench.units) for bench in benches), check_exact=True)
+    percents = [percent for percent, _ in benches[1].sink.reports]
+    assert percents == sorted(percents)
+    assert any(step.startswith("Theta: forecast (6 of 6 series") for _, step in benches[1].sink.reports)
+    order = [step.partition(" (")[0] for _, step in benches[1].sink.reports]
+    assert order.index("Theta: backtest 1 of 1") < max(i for i, step in enumerate(order) if step.startswith("XGBoost"))
+
+
+def test_an_engine_runs_first_some_units_and_then_others(tmp_path):
+    """As a race does: a first window for all models, the rest for those that are still in it."""
+    panel, spec = panel_of({"a": seasonal(60)}), spec_of(models=MODELS, n_windows=2)
+    bench = bench_of(tmp_path, panel, spec)
+    bench.engine.plan(bench.units)
+    first = [unit for unit in bench.units if unit.window == 0]
+    bench.engine.run(first)
+    at_first = bench.sink.reports[-1][0]
+    assert at_first < 90
+    lost = [unit for unit in bench.of("XGBoost", backtests=True) if unit.window != 0]
+    bench.engine.drop(lost)
+    bench.engine.run([unit for unit in bench.units if unit not in lost])
+    assert bench.sink.reports[-1][0] == pytest.approx(96.0)
 
 
 def test_a_killed_worker_is_an_error_that_names_the_model_and_not_a_hang(tmp_path, monkeypatch):
-    panel, spec = panel_of({f"s{i}": seasonal(40, i) for i in range(3)}), spec_of()
-    engine, units, frames_of, _ = engine_of(tmp_path, panel, spec)
-    monkeypatch.setattr("training.engine.run_unit", _die)
-    with pytest.raises(TrainingError, match="computing Prophet was killed"):
-        engine.run(units, frames_of)
+    bench = bench_of(tmp_path, panel_of({f"s{i}": seasonal(40, i) for i in range(3)}), spec_of(), cores=2, n_buckets=3)
+    monkeypatch.setattr("training.pool.run_unit", die)
+    with pytest.raises(TrainingError, match="computing Theta was killed"):
+        bench.engine.run(bench.of("Theta"))
 
 
-def _die(*args):
+def die(*args):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def test_a_worker_killed_once_costs_a_repetition_and_nothing_else(tmp_path, monkeypatch):
+    panel = panel_of({f"s{i}": seasonal(40, i) for i in range(4)})
+    bench = bench_of(tmp_path, panel, spec_of(n_windows=1), cores=2, n_buckets=4)
+    monkeypatch.setattr("training.pool.run_unit", die_once)
+    units = bench.of("SeasonalNaive", backtests=True)
+    bench.engine.run(units)
+    assert len(bench.rows(units)) == 4 * 6 * 2
+    assert bench.sink.reports[-1][1] == "SeasonalNaive: forecast (4 of 4 series)"
+
+
+def die_once(unit, common):
+    victim = common.folder / "victim"
+    if unit.bucket == 2 and not victim.exists():
+        victim.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_unit(unit, common)
+
+
 def test_the_time_limit_ends_the_run_and_keeps_what_is_finished(tmp_path):
-    panel, spec = panel_of({f"s{i}": seasonal(40, i) for i in range(3)}), spec_of()
-    engine, units, frames_of, _ = engine_of(tmp_path, panel, spec, cores=1, deadline=time.monotonic() - 1)
+    panel, spec = panel_of({f"s{i}": seasonal(40, i) for i in range(3)}), spec_of(n_windows=1)
+    late = bench_of(tmp_path, panel, spec, deadline=time.monotonic() - 1)
+    units = late.of("SeasonalNaive")
     with pytest.raises(TimeLimitExceeded, match="time limit"):
-        engine.run(units, frames_of)
-    engine, units, frames_of, _ = engine_of(tmp_path, panel, spec, cores=1)
-    engine.run(units, frames_of)
-    assert len(list(engine.collect(units))) == 3
+        late.engine.run(units)
+    bench = bench_of(tmp_path, panel, spec)
+    bench.engine.run(units)
+    assert len(list(bench.engine.collect(units))) == 1
 
 
 @pytest.fixture
