@@ -4,7 +4,7 @@ Its forecast is half the median of its members and half their weighted mean. A w
 backtest error: half of it is what the member was worth on this series, half what it was worth over the panel,
 since a single series has too few windows to tell (Bates & Granger 1969, The combination of forecasts; the
 median and shrinkage after Petropoulos & Svetunkov 2020, A simple combination of univariate models). Members
-whose errors over the panel are hopeless beside the best are left out.
+whose errors over the panel are hopeless beside the best are left out, unless only one would remain.
 
 For a backtest window the weights come from the windows that share no actuals with it, so its error there is
 as honest as any other model's. Missing, wild and infinite forecasts of a member only take that member out.
@@ -122,8 +122,14 @@ def _weights(losses: Floats, windows: Mask) -> Floats:
     over_panel = np.where(np.isfinite(known), known, 1.0)
     mixed = _SERIES_SHARE * np.where(np.isfinite(ratios), ratios, 1.0) + (1 - _SERIES_SHARE) * over_panel
     weights = mixed**-_POWER
-    weights[:, over_panel > HOPELESS * np.nanmin(known, initial=np.inf)] = 0.0
+    weights[:, over_panel > _worst_allowed(known)] = 0.0
     return _normalized(weights)
+
+
+def _worst_allowed(over_panel: Floats) -> float:
+    """Ratio over the panel up to which members count; the two best always do."""
+    known = np.sort(over_panel[np.isfinite(over_panel)])
+    return float(max(HOPELESS * known[0], known[min(1, len(known) - 1)])) if len(known) else np.inf
 
 
 def _weights_by_halves(losses: Floats) -> Floats:
