@@ -14,7 +14,7 @@ import numpy as np
 
 from training.actuals import LATEST, Actuals, Floats
 from training.ensemble import HOPELESS, latest_errors, panel_ratios
-from training.spec import ForecastSpec, Preset
+from training.spec import ForecastSpec, ModelName, Preset
 from training.units import Unit
 
 _EXPENSIVE_SHARE: Final = 0.15  # of all estimated work, from which giving up is worth it
@@ -36,6 +36,7 @@ def racing(units: Sequence[Unit], spec: ForecastSpec) -> frozenset[str]:
     for unit in units:
         cost[str(unit.model)] += unit.cost_s
     total = sum(cost.values())
+    cost.pop(str(ModelName.SEASONAL_NAIVE), None)
     expensive = {model: seconds for model, seconds in cost.items() if seconds > _EXPENSIVE_SHARE * total}
     return frozenset(expensive) if sum(expensive.values()) > _WORTH_RACING_S else frozenset()
 

@@ -80,6 +80,11 @@ def test_only_expensive_models_of_the_thorough_preset_have_to_race():
     assert racing(units_of({ModelName.THETA: 0.1, ModelName.PROPHET: 1.0}), spec_of(preset="thorough")) == frozenset()
 
 
+def test_the_yardstick_never_races():
+    units = units_of({ModelName.SEASONAL_NAIVE: 100.0, ModelName.THETA: 100.0})
+    assert racing(units, spec_of(preset="thorough")) == {"Theta"}
+
+
 def test_a_model_far_behind_the_best_is_given_up_and_one_close_to_it_is_not():
     actuals = actuals_with(np.full((9, 2, 3), 100.0))
     forecasts = {name: np.full((9, 3), 100.0 + miss) for name, miss in {"a": 2.0, "b": 2.5, "c": 9.0}.items()}
@@ -89,8 +94,7 @@ def test_a_model_far_behind_the_best_is_given_up_and_one_close_to_it_is_not():
 
 
 def test_a_model_given_up_early_is_told_in_the_scores_and_costs_no_later_window(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.race._WORTH_RACING_S", 0.0)
-    monkeypatch.setattr("training.race._EXPENSIVE_SHARE", 0.0)
+    monkeypatch.setattr("training.pipeline.racing", lambda units, spec: frozenset({"HistoricAverage"}))
     values = {f"s{i}": seasonal(60, i) for i in range(4)}
     spec = spec_of(models=("HistoricAverage", "Theta", "CES", "Ensemble"), preset="thorough", n_windows=3)
     run = run_panel(tmp_path, panel_of({k: v + 3 * np.arange(60) for k, v in values.items()}), spec)
