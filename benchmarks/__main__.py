@@ -140,7 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     output = _options()
     output.add_argument("--output", type=Path, default=PAGE, metavar="FILE")
 
-    def add(name: str, run: Callable[[argparse.Namespace], None], words: str, *parents: argparse.ArgumentParser):
+    def add(
+        name: str, run: Callable[[argparse.Namespace], None], words: str, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
         part = parts.add_parser(name, parents=list(parents), help=words)
         part.set_defaults(run=run)
         return part
