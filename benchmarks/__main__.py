@@ -60,7 +60,7 @@ def _scaling(args: argparse.Namespace) -> None:
     for n in args.sizes:
         for engine in args.engines:
             _say(f"{n:,} series, {engine}")
-            scaling.run(n, engine, preset=args.preset, cores=args.cores)
+            scaling.run(n, engine, preset=args.preset, models=args.models, cores=args.cores)
 
 
 def _prophet(args: argparse.Namespace) -> None:
@@ -140,7 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     output = _options()
     output.add_argument("--output", type=Path, default=PAGE, metavar="FILE")
 
-    def add(name: str, run: Callable[[argparse.Namespace], None], words: str, *parents: argparse.ArgumentParser):
+    def add(
+        name: str, run: Callable[[argparse.Namespace], None], words: str, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
         part = parts.add_parser(name, parents=list(parents), help=words)
         part.set_defaults(run=run)
         return part
@@ -148,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     add("accuracy", _accuracy, "presets, peers and published forecasts", some, models, presets, others)
     coverage = add("coverage", _coverage, "presets only; runs that are there are used", some, models, presets)
     coverage.add_argument("--again", action="store_true", help="run what is there again")
-    add("scaling", _scaling, "cost from a hundred series to a hundred thousand", sizes)
+    add("scaling", _scaling, "cost from a hundred series to a hundred thousand", sizes, models)
     add("prophet", _prophet, "our Prophet beside the stock loop", prophet)
     add("startup", _startup, "time to the first fit", models)
     add("all", _all, "every part, and the report", some, models, presets, others, sizes, prophet, output)

@@ -7,14 +7,15 @@ from typing import Any, Final
 from benchmarks import published, store
 from benchmarks.accuracy import PEER, RUN
 from benchmarks.markdown import mib, percent, seconds, table
-from benchmarks.report_accuracy import accuracy_sections, cost_table, coverage_sections, published_averages
+from benchmarks.report_accuracy import accuracy_sections, cost_sections, coverage_sections, published_averages
 
 _PARTS: Final = (RUN, PEER, "published", "prophet", "scaling", "startup")
 
 _HEAD: Final = """\
 # Benchmarks
 
-Rendered by `python -m benchmarks report`; `make bench` measures everything again. Do not edit.
+Rendered by `python -m benchmarks report`; do not edit. `make bench` measures everything again, `python -m benchmarks
+--help` lists the parts, and each takes part of the series (`accuracy --subsets M3-yearly --presets fast --limit 100`).
 
 M3 and Tourism series, test periods withheld, horizons as in the competitions. All histories of a subset are one panel
 in one run. A fixed hash of its name puts each series into half A, on which settings may be tuned, or half B, which is
@@ -35,7 +36,8 @@ _COST: Final = """\
 ## Cost
 
 Of our presets: everything from start to written artifacts, with backtests of all models. Of the others: one forecast
-without backtest or imports, on the sample in brackets; multiply by the number of series for a whole subset.
+without backtest or imports, on the sample in brackets; multiply by the number of series for a whole subset. "×" is
+the ratio to a whole `balanced` run.
 """
 
 _COVERAGE: Final = """\
@@ -49,7 +51,8 @@ _SCALING: Final = """\
 ## Scaling
 
 Monthly series of 48 to 115 points, made from those of M3 by drawing from their remainders; horizon 12. Memory is the
-highest sampled sum of proportional set sizes over all processes.
+highest sampled sum of proportional set sizes over all processes. Wall time and what follows from it mean something on
+an otherwise idle machine only.
 """
 
 _PROPHET: Final = """\
@@ -73,7 +76,7 @@ def render() -> str:
     if any(store.every(RUN)) or any(store.every(PEER)):
         lines += [_ACCURACY, *accuracy_sections()]
         lines += [f"Published averages over all series ({published.SOURCE}):", published_averages()]
-        lines += [_COST, cost_table()]
+        lines += [_COST, *cost_sections()]
     if any(store.every(RUN)):
         lines += [_COVERAGE, *coverage_sections()]
     lines += _scaling() + _prophet() + _startup()

@@ -219,22 +219,43 @@ def published_averages() -> str:
     return table(["sMAPE, all series", *names], body)
 
 
-def cost_table() -> str:
-    """CPU milliseconds a series."""
+def cost_sections() -> list[str]:
+    """CPU milliseconds a series of whole runs and of others, and what each model takes of a run."""
     runs, peers = results(RUN), results(PEER)
     names = [name for name in SUBSETS if any(at[0] == name for at in [*runs, *peers])]
+    base = {
+        name: 1000 * run["cpu_s"] / run["n_series"] for name in names if (run := runs.get((name, str(Preset.BALANCED))))
+    }
     rows: dict[str, dict[str, str]] = {}
-    for (subset, preset), result in runs.items():
-        cell = seconds(1000 * result["cpu_s"] / result["n_series"])
-        rows.setdefault(f"{preset}, whole run ({result['n_windows']} windows)", {})[subset] = _with_n(cell, result)
+    for preset in Preset:
+        for (subset, name), result in runs.items():
+            if name == preset:
+                cell = _cost(1000 * result["cpu_s"], result, base.get(subset))
+                rows.setdefault(f"{preset}, whole run ({result['n_windows']} windows)", {})[subset] = cell
     for (subset, task), result in peers.items():
-        cell = seconds(1000 * result["loop_cpu_s"] / result["n_series"])
-        rows.setdefault(f"{_PEER_WORDS[task]}, one forecast", {})[subset] = _with_n(cell, result)
-    return table(["CPU ms a series", *names], [[row, *(rows[row].get(name, "") for name in names)] for row in rows])
+        cell = _cost(1000 * result["loop_cpu_s"], result, base.get(subset))
+        rows.setdefault(f"{_PEER_WORDS[task]}, one forecast", {})[subset] = cell
+    lines = [table(["CPU ms a series", *names], [[row, *(rows[row].get(name, "") for name in names)] for row in rows])]
+    by_model: dict[str, dict[str, str]] = {}
+    for preset in Preset:
+        for (subset, name), result in runs.items():
+            if name == preset:
+                for model, spent in result["seconds"].items():
+                    cell = seconds(1000 * spent / result["n_series"])
+                    by_model.setdefault(f"{preset}: {model}", {})[subset] = cell
+    if by_model:
+        body = [[row, *(by_model[row].get(name, "") for name in names)] for row in by_model]
+        lines += [
+            "Wall milliseconds a series that each model takes of a run, all windows and the forecast together:",
+            table(["wall ms a series", *names], body),
+        ]
+    return lines
 
 
-def _with_n(cell: str, result: Mapping[str, Any]) -> str:
-    return f"{cell} (n = {result['n_series']})"
+def _cost(milliseconds: float, result: Mapping[str, Any], base: float | None) -> str:
+    each = milliseconds / result["n_series"]
+    ratio = "" if base is None else f"{each / base:.2g} ×, "
+    return f"{seconds(each)} ({ratio}n = {result['n_series']})"
 
 
 def coverage_sections() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from benchmarks import ours, store, subsets
 from benchmarks.reference import seasonal_indices
 from benchmarks.subsets import Benchmark
 from training.artifacts import ID, TARGET, TIME
-from training.spec import Preset
+from training.spec import ModelName, Preset
 
 HORIZON: Final = 12
 _SEED: Final = 20_000
@@ -67,18 +68,26 @@ def _one(parts: list[tuple[Floats, Floats]], rng: np.random.Generator) -> Floats
     return fitted[first : first + size] * noise * np.exp(rng.normal())
 
 
-def run(n: int, engine: str, *, preset: Preset = Preset.BALANCED, cores: int | None = None) -> dict[str, Any]:
+def run(
+    n: int,
+    engine: str,
+    *,
+    preset: Preset = Preset.BALANCED,
+    models: Sequence[ModelName] | None = None,
+    cores: int | None = None,
+) -> dict[str, Any]:
     """Forecast ``n`` series with a preset, and keep what it took.
 
     Args:
         n: series.
         engine: ``local`` or ``spark``.
         preset: whose models, windows and settings.
+        models: instead of the preset's.
         cores: for the run; all if not given.
     """
     benchmark = synthetic(n)
     cores = cores or store.cores()
-    spec = ours.spec_for(benchmark, preset)
+    spec = ours.spec_for(benchmark, preset, models)
     # The option is left out where it is the default.
     options = () if engine == "local" else ("--engine", engine)
     done = ours.run(benchmark.history, spec, f"scaling-{engine}-{preset}-{n}", cores=cores, options=options)

@@ -155,9 +155,10 @@ def main(task: str, folder: Path) -> None:
     given = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     history = pd.read_parquet(folder / "panel.parquet")
     first = history[history[ID] == history[ID].iloc[0]]
-    TASKS[task](first, **given)  # imports, and whatever else happens once
+    shape = (int(given["h"]), int(given["m"]), str(given["freq"]))
+    TASKS[task](first, *shape)  # imports, and whatever else happens once
     began = _cpu_s()
-    rows = TASKS[task](history, **given)
+    rows = TASKS[task](history, *shape)
     spent = _cpu_s() - began
     rows.to_parquet(folder / "forecast.parquet", index=False)
     (folder / "loop.json").write_text(json.dumps({"cpu_s": spent}), encoding="utf-8")
