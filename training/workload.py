@@ -52,7 +52,7 @@ COSTS: Final[Mapping[ModelName, Cost]] = {
     ModelName.CROSTON: Cost(fixed_s=0.0, per_series_s=0.0003, per_row_s=1e-7),
     ModelName.TSB: Cost(fixed_s=0.0, per_series_s=0.0003, per_row_s=1e-7),
     ModelName.IMAPA: Cost(fixed_s=0.0, per_series_s=0.0005, per_row_s=1e-6),
-    ModelName.PROPHET: Cost(fixed_s=0.0, per_series_s=0.1, per_row_s=2e-4),
+    ModelName.PROPHET: Cost(fixed_s=0.02, per_series_s=0.002, per_row_s=2.5e-6),
     ModelName.XGBOOST: Cost(fixed_s=1.0, per_series_s=0.002, per_row_s=2e-5),
     ModelName.ENSEMBLE: Cost(fixed_s=0.0, per_series_s=0.0001, per_row_s=0.0),
 }
