@@ -63,4 +63,8 @@ def account_of(scores: pd.DataFrame, board: Leaderboard, weights: pd.DataFrame |
 
 def _texts(scores: pd.DataFrame, column: str) -> dict[str, str]:
     """By model, what a text column says; models about which it says nothing are left out."""
-    return {str(model): str(text) for model, text in zip(scores[MODEL], scores[column].fillna(""), strict=True) if text}
+    return {
+        str(model): str(text)
+        for model, text in zip(scores[MODEL], scores[column].astype(object).fillna(""), strict=True)
+        if text
+    }

@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.ui import explain_charts, result_data
 from pages.ui.chart_style import PLOT, Line
-from pages.ui.format import escape, metric_text, percent, score
+from pages.ui.format import escape, metric_text, percent, score, sentence
 from pages.ui.result_picker import View
 from services.leaderboard import CovariateEntry, Leaderboard
 from services.results import JobResults
@@ -23,7 +23,7 @@ def explain_tab(results: JobResults, view: View) -> None:
     board = result_data.leaderboard(results)
     sections = (
         _covariates(board),
-        _ensemble(results, view),
+        _ensemble(results, board, view),
         _decomposition(results, view),
         _importance(results, board, view),
         _components(results, view),
@@ -75,12 +75,13 @@ def _covariates(board: Leaderboard) -> bool:
     return True
 
 
-def _ensemble(results: JobResults, view: View) -> bool:
+def _ensemble(results: JobResults, board: Leaderboard, view: View) -> bool:
     weights = result_data.weights(results, view.unique_id)
     if weights is None or weights.empty:
         return False
     st.subheader("What the ensemble of this series is made of")
-    st.caption("Weights come from backtest errors; part of every ensemble is the median of its models.")
+    words = board.ensemble.words if board.ensemble else ""
+    st.caption(f"The lower a model's error in backtest, the more it weighs. {escape(sentence(words))}")
     members = list(zip(weights[artifacts.MODEL].astype(str), weights["weight"].astype(float), strict=True))
     figure = explain_charts.weights_figure(members, lines=view.lines, theme=view.theme)
     st.plotly_chart(figure, key="chart_weights", config=PLOT, alt=f"Weights in the ensemble of {view.unique_id}")
