@@ -19,7 +19,8 @@ class ModelEntry(_Read):
         coverage: level -> share of backtest rows inside that interval.
         n_fallback: series on which a simpler variant stood in.
         seconds: what fitting it took.
-        dropped: why it was left out early; empty when it was not.
+        dropped: why it was left out early, after which its other numbers compare with nobody's; empty when it
+            was not.
     """
 
     model: str
@@ -68,10 +69,11 @@ class EnsembleEntry(_Read):
 
 
 class CovariateEntry(_Read):
-    """What a covariate is worth to XGBoost, in backtest.
+    """What a covariate known in future is worth to XGBoost, on the latest backtest window.
 
     Attributes:
-        error_with, error_without: by the leaderboard's metric.
+        error_with: with it as the only such covariate; mean absolute, in units of the naive error of each series.
+        error_without: with none of them, in the same units.
         gain: share by which it lowers the error; negative when it raises it.
         is_suspicious: it lowers the error more than something known beforehand plausibly could.
     """
@@ -110,7 +112,7 @@ class Leaderboard(_Read):
     @property
     def first(self) -> ModelEntry | None:
         """The entry of the model with the lowest error over all series, which one model for all would use."""
-        return next((entry for entry in self.models if entry.score is not None), None)
+        return next((entry for entry in self.models if entry.score is not None and not entry.dropped), None)
 
     @property
     def suspicious(self) -> tuple[CovariateEntry, ...]:

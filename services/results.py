@@ -20,7 +20,6 @@ from services.domain.job import Job, JobId, MlflowRunId
 from services.jobs import JobService
 from services.leaderboard import Leaderboard
 from services.ports import ResultStore
-from services.series_account import Account, account_of
 from training import artifacts
 from training.panel import user_names
 from training.spec import ForecastSpec, ModelName
@@ -89,10 +88,6 @@ class JobResults:
         scores, ``reason`` and ``fallback``.
         """
         return _series_table(self.scores(), str(self.spec.metric))
-
-    def account(self, unique_id: str) -> Account:
-        """Which model a series is forecast by, and what happened to the others."""
-        return account_of(self.scores(unique_id), self.leaderboard(), self.weights(unique_id))
 
     def history(self, unique_id: str) -> pd.DataFrame:
         """The prepared history of a series: ``ds``, ``y`` and covariates."""

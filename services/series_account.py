@@ -20,7 +20,8 @@ class Account:
         instead_of: the model of all series, where this one had to be forecast by another; else empty.
         why: the reason for that, or of the failure when no model has a forecast.
         stand_in: the simpler variant that stood in for ``model`` itself; else empty.
-        failed: reason by model, of the other models that failed here, in the backtest or altogether.
+        failed: reason by model, of the other models that failed here, in the backtest or altogether; without those
+            that the run left out early for all series.
         fallbacks: variant that stood in, by model, of all other models.
         members: model and weight of what ``model`` combines, the weightiest first; empty when it is no ensemble.
     """
@@ -47,6 +48,7 @@ def account_of(scores: pd.DataFrame, board: Leaderboard, weights: pd.DataFrame |
     reasons, variants = _texts(scores, REASON), _texts(scores, FALLBACK)
     meant = board.winner if board.selection == Selection.OVERALL else None
     is_other = bool(model and meant and meant != model)
+    told = {model, meant if is_other else "", *(entry.model for entry in board.models if entry.dropped)}
     members: tuple[tuple[str, float], ...] = ()
     if model == ModelName.ENSEMBLE and weights is not None:
         members = tuple((str(m), float(w)) for m, w in zip(weights[MODEL], weights["weight"], strict=True) if w > 0)
@@ -55,7 +57,7 @@ def account_of(scores: pd.DataFrame, board: Leaderboard, weights: pd.DataFrame |
         instead_of=str(meant) if is_other else "",
         why=reasons.get(str(meant), "") if is_other else "" if model else next(iter(reasons.values()), ""),
         stand_in=variants.pop(model, ""),
-        failed={name: reason for name, reason in reasons.items() if name not in {model, meant if is_other else ""}},
+        failed={name: reason for name, reason in reasons.items() if name not in told},
         fallbacks=variants,
         members=members,
     )
@@ -63,4 +65,8 @@ def account_of(scores: pd.DataFrame, board: Leaderboard, weights: pd.DataFrame |
 
 def _texts(scores: pd.DataFrame, column: str) -> dict[str, str]:
     """By model, what a text column says; models about which it says nothing are left out."""
-    return {str(model): str(text) for model, text in zip(scores[MODEL], scores[column].fillna(""), strict=True) if text}
+    return {
+        str(model): str(text)
+        for model, text in zip(scores[MODEL], scores[column].astype(object).fillna(""), strict=True)
+        if text
+    }

@@ -26,11 +26,11 @@ _ROW: Final = 110  # height of one small chart
 def leaderboard_figure(
     entries: Sequence[ModelEntry], *, metric: str, lines: Mapping[str, Line], theme: Palette
 ) -> go.Figure:
-    """One bar per scored model, best on top, with a line at seasonal naive's error.
+    """One bar per model scored on everything, best on top, with a line at seasonal naive's error.
 
     Errors beyond three times the yardstick's run out of the chart, or the bars that matter could not be told apart.
     """
-    scored = [entry for entry in entries if entry.score is not None]
+    scored = [entry for entry in entries if entry.score is not None and not entry.dropped]
     naive = next((e.score for e in scored if e.model == ModelName.SEASONAL_NAIVE), None)
     widest = 3 * naive if naive and max(e.score or 0.0 for e in scored) > 3 * naive else None
     figure = figure_of(theme, height=90 + (44 if len(scored) <= 6 else 32) * max(1, len(scored)))

@@ -14,7 +14,7 @@ import streamlit as st
 
 from services.leaderboard import Leaderboard
 from services.results import JobResults
-from services.series_account import Account
+from services.series_account import Account, account_of
 
 # Named, not given as a class: after a reload of its module the class would be another.
 _BY_RUN: Final[dict[str | type, Any]] = {"services.results.JobResults": lambda results: results.run_id}
@@ -37,12 +37,6 @@ def series(results: JobResults) -> pd.DataFrame:
 def scores(results: JobResults, unique_id: str) -> pd.DataFrame:
     """Scores of every model on one series."""
     return results.scores(unique_id)
-
-
-@_cached(max_entries=256)
-def account(results: JobResults, unique_id: str) -> Account:
-    """Which model one series is forecast by, and what happened to the others."""
-    return results.account(unique_id)
 
 
 @_cached(max_entries=256)
@@ -85,3 +79,8 @@ def importance(results: JobResults) -> pd.DataFrame | None:
 def components(results: JobResults, unique_id: str) -> pd.DataFrame | None:
     """Components of one series' forecasts, for models that have them."""
     return results.components(unique_id)
+
+
+def account(results: JobResults, unique_id: str) -> Account:
+    """Which model one series is forecast by, and what happened to the others; from what is cached already."""
+    return account_of(scores(results, unique_id), leaderboard(results), weights(results, unique_id))

@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.ui import explain_charts, result_data
 from pages.ui.chart_style import PLOT, Line
-from pages.ui.format import escape, metric_text, percent, score
+from pages.ui.format import escape, number, percent, sentence
 from pages.ui.result_picker import View
 from services.leaderboard import CovariateEntry, Leaderboard
 from services.results import JobResults
@@ -23,7 +23,7 @@ def explain_tab(results: JobResults, view: View) -> None:
     board = result_data.leaderboard(results)
     sections = (
         _covariates(board),
-        _ensemble(results, view),
+        _ensemble(results, board, view),
         _decomposition(results, view),
         _importance(results, board, view),
         _components(results, view),
@@ -59,15 +59,16 @@ def _covariates(board: Leaderboard) -> bool:
     for covariate in board.suspicious:
         st.warning(suspicion(covariate), icon=":material/report:")
     st.caption(
-        f"{metric_text(board.metric)} of XGBoost in backtest, with each covariate and without it. One that makes no "
-        "difference or adds error can be left out; others may share what they know."
+        "What XGBoost makes of each covariate alone, beside none of them, on the latest backtest window. Errors are "
+        "mean absolute ones in units of each series' naive error. One that makes no difference or adds error can be "
+        "left out; two that say the same are worth it once."
     )
     rows = [
         {
             "Covariate": covariate.name,
             "Worth": worth(covariate.gain) + (" (suspicious)" if covariate.is_suspicious else ""),
-            "Error with it": score(covariate.error_with, board.metric),
-            "Error without it": score(covariate.error_without, board.metric),
+            "Error with it alone": number(covariate.error_with),
+            "Error with none": number(covariate.error_without),
         }
         for covariate in board.covariates
     ]
@@ -75,13 +76,15 @@ def _covariates(board: Leaderboard) -> bool:
     return True
 
 
-def _ensemble(results: JobResults, view: View) -> bool:
+def _ensemble(results: JobResults, board: Leaderboard, view: View) -> bool:
     weights = result_data.weights(results, view.unique_id)
     if weights is None or weights.empty:
         return False
     st.subheader("What the ensemble of this series is made of")
-    st.caption("Weights come from backtest errors; part of every ensemble is the median of its models.")
-    members = list(zip(weights[artifacts.MODEL].astype(str), weights["weight"].astype(float), strict=True))
+    words = board.ensemble.words if board.ensemble else ""
+    st.caption(f"The lower a model's error in backtest, the more it weighs. {escape(sentence(words))}")
+    counted = weights[weights["weight"] > 0]
+    members = list(zip(counted[artifacts.MODEL].astype(str), counted["weight"].astype(float), strict=True))
     figure = explain_charts.weights_figure(members, lines=view.lines, theme=view.theme)
     st.plotly_chart(figure, key="chart_weights", config=PLOT, alt=f"Weights in the ensemble of {view.unique_id}")
     return True

@@ -10,7 +10,7 @@ from pages.ui.chart_style import PLOT
 from pages.ui.format import escape, metric_text, number, percent, score, sentence
 from pages.ui.result_header import against_naive
 from pages.ui.result_picker import View
-from services.leaderboard import EnsembleEntry, Leaderboard, ModelEntry
+from services.leaderboard import EnsembleEntry, Leaderboard
 from services.results import JobResults
 
 
@@ -24,7 +24,7 @@ def leaderboard_tab(results: JobResults, view: View) -> None:
     st.caption("The dotted line is seasonal naive: repeating the last season. A model right of it adds nothing.")
     for entry in board.models:
         if entry.dropped:
-            st.info(f"**{escape(entry.model)}** was left out early: {escape(sentence(entry.dropped))}",
+            st.info(f"**{escape(entry.model)}** was left out early. {escape(sentence(entry.dropped))}",
                     icon=":material/timer_off:")  # fmt: skip
     st.dataframe(
         table(board, results), hide_index=True, key="table_leaderboard", alt="Models, best first", height="content",
@@ -45,27 +45,24 @@ def table(board: Leaderboard, results: JobResults) -> pd.DataFrame:
         {
             "Model": entry.model,
             "Rank": "–" if entry.dropped or entry.rank is None else str(entry.rank),
-            metric_text(board.metric): score(entry.score, board.metric),
-            "Against seasonal naive": against_naive(entry.skill_vs_seasonal_naive),
+            metric_text(board.metric): score(None if entry.dropped else entry.score, board.metric),
+            "Against seasonal naive": against_naive(None if entry.dropped else entry.skill_vs_seasonal_naive),
             "Used for": percent(entry.share_won, 0),
-            **{f"{level} % holds": percent(entry.coverage.get(str(level))) for level in results.spec.levels},
+            **{
+                f"{level} % holds": percent(None if entry.dropped else entry.coverage.get(str(level)))
+                for level in results.spec.levels
+            },
             "Series": entry.n_series,
             "Stand-ins": entry.n_fallback,
-            "Failed": entry.n_failed,
+            "Failed": 0 if entry.dropped else entry.n_failed,
             "Seconds": number(entry.seconds),
-            "Note": _note(entry),
+            "Note": sentence(entry.dropped or entry.commonest_reason or ""),
         }
         for entry in sorted(board.models, key=lambda entry: bool(entry.dropped))
     ]
     found = pd.DataFrame(rows)
     empty = [name for name in ("Stand-ins", "Failed", "Note") if name in found and not found[name].any()]
     return found.drop(columns=empty)
-
-
-def _note(entry: ModelEntry) -> str:
-    if entry.dropped:
-        return f"Left out early: {sentence(entry.dropped)}"
-    return sentence(entry.commonest_reason or "")
 
 
 def _ensemble(ensemble: EnsembleEntry, view: View) -> None:

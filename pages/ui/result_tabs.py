@@ -151,7 +151,9 @@ def _change(change: dict[str, Any], *, has_series: bool) -> str:
 
 def _best_first(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Scores of a series without what is the same or empty for every model."""
-    empty = [name for name in (artifacts.REASON, artifacts.FALLBACK) if not scores[name].fillna("").any()]
+    empty = [
+        name for name in (artifacts.REASON, artifacts.FALLBACK) if not scores[name].astype(object).fillna("").any()
+    ]
     return scores.drop(columns=[artifacts.ID, *empty]).sort_values(metric, kind="stable", ignore_index=True)
 
 

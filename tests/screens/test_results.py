@@ -279,16 +279,21 @@ def test_the_leaderboard_shows_what_the_ensemble_is_made_of(stage: Stage) -> Non
 
 def test_a_model_left_out_early_is_shown_as_that_with_the_reason_and_not_offered(stage: Stage) -> None:
     run = with_ensemble(stage)
-    edit_entry(run, "AutoARIMA", dropped=DROPPED, score=None, rank=None)
+    edit_entry(run, "AutoARIMA", dropped=DROPPED, n_failed=3, commonest_reason=DROPPED)
+    for name in SERIES:
+        edit_scores(run, name, "AutoARIMA", reason=DROPPED)
     edit_entry(run, "AutoETS", n_fallback=2)
     app = stage.open("results", job="j1")
     assert "AutoARIMA" not in app.get_by_key(f"results_models_{SERIES[1]}").options
+    assert not any("other models" in expander.label for expander in app.expander)
     app = tab(app, "Leaderboard")
-    assert "**AutoARIMA** was left out early: Its error in the first window was 4 times" in texts(app)
+    assert "**AutoARIMA** was left out early. Given up after the latest backtest window" in texts(app)
+    assert "AutoARIMA" not in charts(app)[0]["data"][0]["y"]
     table = app.dataframe[0].value.set_index("Model")
     assert table.index[-1] == "AutoARIMA"
     assert table.loc["AutoARIMA", "Rank"] == "–"
-    assert table.loc["AutoARIMA", "Note"].startswith("Left out early: ")
+    assert table.loc["AutoARIMA", ["WAPE", "Against seasonal naive", "80 % holds"]].tolist() == ["–", "–", "–"]
+    assert table.loc["AutoARIMA", "Note"].startswith("Given up after the latest backtest window")
     assert table.loc["AutoETS", "Stand-ins"] == 2
 
 
@@ -328,8 +333,8 @@ def test_the_history_is_taken_apart_where_the_run_did_that(stage: Stage) -> None
 def test_covariates_are_told_by_what_they_are_worth_and_a_suspicious_one_warns_everywhere(stage: Stage) -> None:
     run = with_ensemble(stage)
     edit_leaderboard(run, covariates=[
-        {"name": "price", "error_with": 0.06, "error_without": 0.07, "gain": 0.143, "is_suspicious": False},
-        {"name": "units_shipped", "error_with": 0.01, "error_without": 0.06, "gain": 0.83, "is_suspicious": True},
+        {"name": "price", "error_with": 0.6, "error_without": 0.7, "gain": 0.143, "is_suspicious": False},
+        {"name": "units_shipped", "error_with": 0.1, "error_without": 0.7, "gain": 0.83, "is_suspicious": True},
         {"name": "weather", "error_with": 0.062, "error_without": 0.06, "gain": -0.03, "is_suspicious": False},
         {"name": "moon", "error_with": 0.06, "error_without": 0.0603, "gain": 0.005, "is_suspicious": False},
     ])  # fmt: skip
@@ -341,7 +346,7 @@ def test_covariates_are_told_by_what_they_are_worth_and_a_suspicious_one_warns_e
     assert list(table["Worth"]) == [
         "14 % less error", "83 % less error (suspicious)", "3 % more error", "no difference",
     ]  # fmt: skip
-    assert list(table["Error with it"])[:2] == ["6.0 %", "1.0 %"]
+    assert list(table["Error with it alone"])[:2] == ["0.6", "0.1"], "scaled, so not in percent"
 
 
 def test_results_of_an_older_run_show_what_there_is(stage: Stage) -> None:

@@ -106,7 +106,6 @@ def test_an_ensemble_is_read_by_series_the_weightiest_first(tmp_path: Path) -> N
     job = finished_job(spec_json=run.to_json())
     results = ResultService(OneJob(job), FolderResults(tmp_path)).open(ANA, JobId("j1"))
     assert results.weights("North / Tea")["model"].tolist() == ["XGBoost", "MSTL", "SeasonalNaive"]
-    assert results.account("North / Tea").model == "Ensemble"
     assert [model for model, _ in results.leaderboard().ensemble.members] == ["XGBoost", "MSTL", "SeasonalNaive"]
     parts = results.decomposition("North / Tea").groupby("ds")["value"].sum()
     assert parts.tolist() == pytest.approx(results.history("North / Tea")["y"].tolist())

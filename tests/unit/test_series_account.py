@@ -44,6 +44,13 @@ def test_a_series_without_any_forecast_gives_a_reason() -> None:
     assert (found.model, found.why) == ("", "too short")
 
 
+def test_a_model_left_out_early_for_all_series_is_no_news_on_one() -> None:
+    board = Leaderboard.model_validate(
+        {"metric": "wape", "selection": "overall", "winner": "CES", "models": [{"model": "Theta", "dropped": "slow"}]}
+    )
+    assert account_of(scores(CES=(True, "", ""), Theta=(False, "slow", "")), board, None).failed == {}
+
+
 def test_only_an_ensemble_has_members_and_those_without_weight_are_none() -> None:
     weights = pd.DataFrame({"unique_id": "A", "model": ["CES", "Theta"], "weight": [1.0, 0.0]})
     assert account(scores(Ensemble=(True, "", "")), weights=weights).members == (("CES", 1.0),)
