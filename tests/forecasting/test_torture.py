@@ -65,6 +65,7 @@ def test_the_simple_models_take_everything(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("freq", torture.FREQUENCIES)
 def test_every_model_on_every_calendar(tmp_path, freq):
     panel, run = tortured(tmp_path, freq, (*THOROUGH, *SIMPLE), n_windows=3)
