@@ -24,9 +24,11 @@ def complete(forecast: Forecast, unit: Unit, history: pd.DataFrame, future: pd.D
         future: ``unique_id, ds`` of the rows it was asked for, sorted.
     """
     reasons = {str(name): str(why) for name, why in zip(forecast.notes[ID], forecast.notes[REASON], strict=True) if why}
-    reasons |= _incomplete(forecast.rows, unit, future, explained=reasons)
-    kept = forecast.rows[ID].isin(set(unit.series) - set(reasons))
-    rows = forecast.rows[kept].sort_values([ID, TIME], kind="stable", ignore_index=True)
+    rows = forecast.rows
+    if reasons or not _is_whole(rows, future):
+        reasons |= _incomplete(rows, unit, future, explained=reasons)
+        kept = rows[ID].isin(set(unit.series) - set(reasons))
+        rows = rows[kept].sort_values([ID, TIME], kind="stable", ignore_index=True)
     wild = implausible(rows, history)
     reasons |= wild
     rows = rows[~rows[ID].isin(wild)] if wild else rows
@@ -37,6 +39,16 @@ def complete(forecast: Forecast, unit: Unit, history: pd.DataFrame, future: pd.D
         components=_of(rows, forecast.components),
         decomposition=_of(rows, forecast.decomposition),
         importance=forecast.importance,
+    )
+
+
+def _is_whole(rows: pd.DataFrame, future: pd.DataFrame) -> bool:
+    """Whether the rows are finite and exactly those asked for, in order: the rule, and quick to tell."""
+    return (
+        len(rows) == len(future)
+        and bool(np.isfinite(rows[MEAN].to_numpy(dtype=float)).all())
+        and np.array_equal(rows[TIME].to_numpy(), future[TIME].to_numpy())
+        and np.array_equal(rows[ID].to_numpy(dtype=object), future[ID].to_numpy(dtype=object))
     )
 
 

@@ -27,7 +27,7 @@ from training.work import Common, run_unit, single_threaded
 
 _POLL_S: Final = 1.0
 _AHEAD: Final = 2  # units that wait for a worker in its own queue, so that none is idle while this process is busy
-_PANEL_BYTES_A_ROW: Final = 1_000  # frames, lags and trees of a fit over the panel, measured with 15 features
+_PANEL_BYTES_A_ROW: Final = 1_000  # of history, in a fit over the panel: 600 measured with XGBoost, and some room
 _PANEL_SHARE: Final = 0.6  # of the memory that is free
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class _Round:
         self._workers = workers
         self._done = done
         self._tick = tick
-        self._panels_at_once = self._room_for_panels()
+        self._room = self._room_for_panels()
         self._running: dict[Future[float], Unit] = {}
         self.told: set[str] = set()
 
@@ -151,7 +151,8 @@ class _Round:
         """Keep the workers busy; whether anything runs."""
         panels = sum(unit.scope is Scope.PANEL for unit in self._running.values())
         while len(self._running) < self._workers + _AHEAD:
-            if self._panel and panels < self._panels_at_once:
+            beside = self._workers - 1 if self._local else self._workers
+            if self._panel and panels < max(1, min(self._room, beside)):
                 unit = self._panel.pop()
                 panels += 1
             elif self._local:
@@ -162,13 +163,9 @@ class _Round:
         return bool(self._running)
 
     def _room_for_panels(self) -> int:
-        """Fits over the panel that may run at once: each holds all of it in memory."""
-        if not self._panel:
-            return 0
-        rows = self._common.n_rows
-        room = int(psutil.virtual_memory().available * _PANEL_SHARE / max(rows * _PANEL_BYTES_A_ROW, 1))
-        beside = self._workers - 1 if self._local else self._workers
-        return max(1, min(room, beside))
+        """Fits over the panel that memory has room for at once: each holds all of it."""
+        need = max(self._common.n_rows * _PANEL_BYTES_A_ROW, 1)
+        return int(psutil.virtual_memory().available * _PANEL_SHARE / need)
 
 
 def _start_worker() -> None:

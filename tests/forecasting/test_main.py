@@ -16,6 +16,7 @@ from tests.support.forecasting import panel_of, seasonal
 from training.arguments import parse, spec_of
 from training.frequency import OFFERED, Frequency
 from training.main import main
+from training.models import modules_of
 from training.spec import PRESETS, ColumnRoles, ForecastSpec, ModelName, Preset, preset_models
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,6 +237,28 @@ def test_a_shell_run_imports_neither_mlflow_nor_models_it_does_not_fit(sales, tm
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
     assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_with_workers_the_run_itself_imports_no_model_at_all(sales, tmp_path):
+    """Their libraries take seconds: the fork server imports them meanwhile, and only those that are asked for."""
+    argv = options(sales, tmp_path / "out", "--models", "SeasonalNaive,Theta,XGBoost", "--cores", "2")
+    code = (
+        f"import sys; from training.main import main; status = main({argv!r}); slow = "
+        "('mlflow', 'prophet', 'xgboost', 'statsforecast'); print([m for m in slow if m in sys.modules], status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_workers_import_what_the_chosen_models_need():
+    wanted = modules_of((ModelName.SEASONAL_NAIVE, ModelName.THETA, ModelName.CES, ModelName.ENSEMBLE))
+    assert wanted == ["training.models.seasonal_naive", "training.models.statistical"]
+
+
+def test_spark_without_spark_is_one_clear_message(sales, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("training.backends.find_spec", lambda name: None)
+    assert main(options(sales, tmp_path / "out", "--engine", "spark")) == 2
+    assert "error: There is no Spark here" in capfd.readouterr().err
 
 
 def test_it_can_be_started_as_a_file_from_anywhere(sales, tmp_path):
