@@ -19,9 +19,10 @@ class Account:
         model: whose forecast is used; empty when every model failed.
         instead_of: the model of all series, where this one had to be forecast by another; else empty.
         why: the reason for that, or of the failure when no model has a forecast.
+        unscored: why ``model`` has no score on this series; else empty.
         stand_in: the simpler variant that stood in for ``model`` itself; else empty.
         failed: reason by model, of the other models that failed here, in the backtest or altogether; without those
-            that the run left out early for all series.
+            that lack a score for the same reason as ``model``, or that the run left out early for all series.
         fallbacks: variant that stood in, by model, of all other models.
         members: model and weight of what ``model`` combines, the weightiest first; empty when it is no ensemble.
     """
@@ -29,6 +30,7 @@ class Account:
     model: str
     instead_of: str = ""
     why: str = ""
+    unscored: str = ""
     stand_in: str = ""
     failed: dict[str, str]
     fallbacks: dict[str, str]
@@ -48,6 +50,7 @@ def account_of(scores: pd.DataFrame, board: Leaderboard, weights: pd.DataFrame |
     reasons, variants = _texts(scores, REASON), _texts(scores, FALLBACK)
     meant = board.winner if board.selection == Selection.OVERALL else None
     is_other = bool(model and meant and meant != model)
+    unscored = reasons.get(model, "")
     told = {model, meant if is_other else "", *(entry.model for entry in board.models if entry.dropped)}
     members: tuple[tuple[str, float], ...] = ()
     if model == ModelName.ENSEMBLE and weights is not None:
@@ -57,7 +60,8 @@ def account_of(scores: pd.DataFrame, board: Leaderboard, weights: pd.DataFrame |
         instead_of=str(meant) if is_other else "",
         why=reasons.get(str(meant), "") if is_other else "" if model else next(iter(reasons.values()), ""),
         stand_in=variants.pop(model, ""),
-        failed={name: reason for name, reason in reasons.items() if name not in told},
+        unscored=unscored,
+        failed={name: reason for name, reason in reasons.items() if name not in told and reason != unscored},
         fallbacks=variants,
         members=members,
     )

@@ -23,6 +23,9 @@ def account(results: JobResults, view: View) -> None:
     other = instead(found)
     if other:
         st.warning(other, icon=":material/warning:")
+    if found.unscored:
+        text = f"**{escape(found.model)}** has no score on this series. {escape(sentence(found.unscored))}"
+        st.info(text, icon=":material/info:")
     made_of = combines(found)
     if made_of:
         st.caption(made_of)
@@ -57,6 +60,6 @@ def combines(found: Account) -> str:
 
 
 def _others(found: Account) -> pd.DataFrame:
-    rows = [(model, "failed", sentence(reason)) for model, reason in found.failed.items()]
-    rows += [(model, "simplified", f"{variant} stands in.") for model, variant in found.fallbacks.items()]
-    return pd.DataFrame(rows, columns=["Model", "What", "Note"])
+    rows = [(model, sentence(reason)) for model, reason in found.failed.items()]
+    rows += [(model, f"{variant} stands in.") for model, variant in found.fallbacks.items()]
+    return pd.DataFrame(rows, columns=["Model", "Note"])

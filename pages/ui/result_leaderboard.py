@@ -22,10 +22,13 @@ def leaderboard_tab(results: JobResults, view: View) -> None:
     )  # fmt: skip
     st.plotly_chart(figure, key="chart_leaderboard", config=PLOT, alt="Backtest error by model, best first")
     st.caption("The dotted line is seasonal naive: repeating the last season. A model right of it adds nothing.")
-    for entry in board.models:
-        if entry.dropped:
-            st.info(f"**{escape(entry.model)}** was left out early. {escape(sentence(entry.dropped))}",
-                    icon=":material/timer_off:")  # fmt: skip
+    dropped = [
+        f"**{escape(entry.model)}** was left out early. {escape(sentence(entry.dropped))}"
+        for entry in board.models
+        if entry.dropped
+    ]
+    if dropped:
+        st.info("\n\n".join(dropped), icon=":material/timer_off:")
     st.dataframe(
         table(board, results), hide_index=True, key="table_leaderboard", alt="Models, best first", height="content",
         column_config={

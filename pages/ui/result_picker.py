@@ -51,7 +51,7 @@ def picker(results: JobResults) -> View:
         selected = str(table.loc[table[artifacts.ID] == unique_id, artifacts.MODEL].iloc[0])
         # A key of its own per series: its default is that series' selected model.
         models = st.multiselect(
-            "Models", ranked, default=_default(ranked, selected), key=f"results_models_{unique_id}", width=380,
+            "Models", ranked, default=_default(ranked, selected), key=f"results_models_{unique_id}", width=340,
             wrap=True, max_selections=MAX_LINES, placeholder="Choose models to draw",
             help="Best in backtest first. The model that this series is forecast by is drawn with its intervals.",
         )  # fmt: skip
@@ -97,7 +97,7 @@ def with_best(view: View) -> tuple[str, ...]:
 def _series(ids: list[str], roles: ColumnRoles) -> str:
     help_text = f"{count(len(ids), 'series', 'series')}. Type to search."
     return st.selectbox(
-        "Series", _options(ids), key="results_series", help=help_text, width=250, bind="query-params",
+        "Series", _options(ids), key="results_series", help=help_text, width=300, bind="query-params",
         format_func=str if roles.series else lambda _: roles.target,
     )  # fmt: skip
 

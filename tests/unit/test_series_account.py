@@ -34,6 +34,11 @@ def test_chosen_per_series_no_model_is_in_place_of_another() -> None:
     assert (found.instead_of, found.why, found.failed) == ("", "", {"Ensemble": "too short"})
 
 
+def test_what_keeps_all_models_of_a_short_series_from_a_score_is_told_once() -> None:
+    found = account(scores(Ensemble=(True, "no backtest", ""), CES=(False, "no backtest", ""), Theta=(False, "x", "")))
+    assert (found.unscored, found.failed) == ("no backtest", {"Theta": "x"})
+
+
 def test_a_stand_in_of_the_used_model_is_told_apart_from_those_of_others() -> None:
     found = account(scores(Ensemble=(True, "", "Theta alone"), CES=(False, "", "CES without season")))
     assert (found.stand_in, found.fallbacks) == ("Theta alone", {"CES": "CES without season"})
