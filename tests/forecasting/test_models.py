@@ -143,9 +143,19 @@ def test_importances_carry_the_users_words_and_sum_to_one():
     importance = forecast(ModelName.XGBOOST, panel, spec, explain=True).importance
     assert importance.sum() == pytest.approx(1.0)
     assert set(importance.index) == {
-        "region = south", "visits, 6 periods before", "month", "holidays", "change 1 period before",
-        *(f"change {lag} periods before" for lag in (*range(2, 14), 24)), "mean change 12 and 24 periods before",
-        *(f"mean of the last {n} changes" for n in (3, 6, 12)), "spread of the last 12 changes",
+        "region = south", "visits", "month", "holidays", "steps ahead", "last value", "value 1 period before the last",
+        *(f"value {lag} periods before the last" for lag in range(2, 12)),
+        "same time 1 season of 12 before", *(f"same time {n} seasons of 12 before" for n in (2, 3)),
+        "mean at the same time over 3 seasons of 12",
+        *(f"a period {where} the same time 1 season of 12 before" for where in ("before", "after")),
+        *(f"mean of the 12 values before the last {n}" for n in (12, 24)),
+        *(f"mean of the last {n} values" for n in (3, 12)), "mean of all values", "average change",
+        "size of recent changes", "size of all changes", "size of changes for its level", "length of the history",
+        "usual at this time",
+        # and those of the second form, which helps small panels
+        "change 1 period before", *(f"change {lag} periods before" for lag in (*range(2, 14), 24)),
+        "mean change 12 and 24 periods before", *(f"mean of the last {n} changes" for n in (3, 6, 12)),
+        "spread of the last 12 changes",
     }  # fmt: skip
     assert importance.index.is_unique
 

@@ -1,36 +1,65 @@
-"""XGBoost as one global model over all series: lags, calendar and covariates, recursive over the horizon.
+"""XGBoost as one global model over all series: lags, calendar and covariates.
 
-Every series is scaled by its own training rows, so that one set of trees serves large and small ones.
+One booster forecasts every step directly, with the step among its features (``direct``). Panels without a season,
+and small ones, gain from a second one that goes step by step (``recursive``): there the forecast is the mean of
+both. Very small ones are left to that alone.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, cast
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
-from mlforecast import MLForecast
-from mlforecast.lag_transforms import RollingMean, RollingStd, SeasonalRollingMean
-from mlforecast.target_transforms import Differences, LocalStandardScaler
+import xgboost
+from numpy.typing import NDArray
 from xgboost import XGBRegressor
 
-from training.artifacts import ID, MEAN, TARGET, TIME
+from training.artifacts import ID, MEAN, TIME
 from training.models.base import STEP, Forecast, Setting, no_rows, notes
+from training.models.direct import Table
 from training.spec import ModelName, Preset
 
 _MIN_ROWS: Final = 6  # one difference and a few rows to learn from
-_TREES: Final = {Preset.FAST: 150, Preset.BALANCED: 300, Preset.THOROUGH: 600}
-_RATE: Final = {Preset.FAST: 0.1, Preset.BALANCED: 0.05, Preset.THOROUGH: 0.03}
-_MAX_CONSECUTIVE_LAGS: Final = 12
-_ROWS_A_THREAD: Final = 100_000  # below, threads give little, and waiting for each other on a busy machine costs much
-_LAG: Final = re.compile(r"lag(\d+)")  # as mlforecast names lags
+_FEW_ROWS: Final = 500  # of the direct form; trees that see fewer can't say how a level goes on
+_MANY_ROWS: Final = 10_000  # from here on the direct form alone is better where there is a season
+_ROWS_A_SERIES: Final = 80
+_LEAST_ROWS: Final = 20_000  # drawn from few series, if there are as many
+_AHEAD_AT_ONCE: Final = 100_000
+_EXPLAINED_ROWS: Final = 2_000
+_MEDIAN: Final = "reg:absoluteerror"
+_HUBER: Final = "reg:pseudohubererror"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Effort:
+    """What a preset spends.
+
+    Attributes:
+        rows: most rows that a direct booster learns from.
+        objective: of direct boosters. Absolute errors take more than twice the time of pseudo-Huber, and learn the
+            large effects of rare events better.
+        boosters: direct ones, each from other rows, whose mean is the forecast.
+    """
+
+    trees: int
+    rate: float
+    rows: int
+    objective: str
+    boosters: int = 1
+
+
+_EFFORTS: Final = {
+    Preset.FAST: _Effort(trees=150, rate=0.1, rows=60_000, objective=_HUBER),
+    Preset.BALANCED: _Effort(trees=300, rate=0.05, rows=120_000, objective=_MEDIAN),
+    Preset.THOROUGH: _Effort(trees=300, rate=0.05, rows=120_000, objective=_MEDIAN, boosters=3),
+}
 
 
 class XGBoostForecaster:
-    """One booster over the panel. Series too short to learn from are left out with a reason."""
+    """Series too short to learn from are left out with a reason."""
 
     name: ClassVar = ModelName.XGBOOST
 
@@ -38,120 +67,102 @@ class XGBoostForecaster:
         sizes = history.groupby(ID, observed=True, sort=False)[STEP].size()
         short = sizes[sizes < _MIN_ROWS]
         reasons = {str(i): f"XGBoost needs {_MIN_ROWS} observations, it has {n}" for i, n in short.items()}
-        usable = history[~history[ID].isin(short.index)]
+        usable = history[~history[ID].isin(short.index)].reset_index(drop=True)
         if usable.empty:
             return Forecast(rows=no_rows(), notes=notes(reasons))
-        ahead = future[future[ID].isin(sizes.index.difference(short.index))]
-        lengths = sizes[sizes >= _MIN_ROWS]
-        train, dynamic, later = _with_lagged(usable, ahead, setting)
-        static = list(setting.columns.static)
-        model = _model(lengths, setting)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that short series have fewer complete rows is expected
-            model.fit(
-                train[[ID, STEP, TARGET, *dynamic, *static]],
-                id_col=ID, time_col=STEP, target_col=TARGET, static_features=static, dropna=False,
-            )  # fmt: skip
-            predicted = model.predict(setting.horizon, X_df=later[[ID, STEP, *dynamic]] if dynamic else None)
-        rows = ahead[[ID, TIME, STEP]].merge(predicted.rename(columns={"model": MEAN}), on=[ID, STEP])
-        rows[MEAN] = rows[MEAN].astype(float)
+        ahead = future[~future[ID].isin(short.index)].reset_index(drop=True)
+        table = Table(usable, ahead, setting)
+        parts: list[NDArray[np.float64]] = []
+        shares: list[pd.Series] = []
+        if table.n_rows >= _FEW_ROWS:
+            parts.append(_direct(table, setting, shares if explain else None))
+        if table.n_rows < _MANY_ROWS or not table.seasons:
+            parts.append(_recursive(usable, ahead, setting, shares if explain else None))
         return Forecast(
-            rows=rows[[ID, TIME, MEAN]],
+            rows=ahead[[ID, TIME]].assign(**{MEAN: np.mean(parts, axis=0)}),
             notes=notes(reasons),
-            importance=_importance(model, setting) if explain else None,
+            importance=_importance(shares, setting) if explain else None,
         )
 
 
-def _with_lagged(
-    history: pd.DataFrame, future: pd.DataFrame, setting: Setting
-) -> tuple[pd.DataFrame, list[str], pd.DataFrame]:
-    """Add past-only covariates as of one horizon earlier: the newest value known for every step ahead."""
-    columns = setting.columns
-    dynamic = [*columns.calendar, *columns.future]
-    if not columns.past:
-        return history, dynamic, future
-    both = pd.concat([history, future], ignore_index=True).sort_values([ID, STEP], ignore_index=True)
-    lagged = both.groupby(ID, observed=True, sort=False)[list(columns.past)].shift(setting.horizon)
-    names = [f"{name}_lagged" for name in columns.past]
-    both[names] = lagged.to_numpy()
-    known = both[TARGET].notna()
-    return both[known].reset_index(drop=True), [*dynamic, *names], both[~known].reset_index(drop=True)
+def _direct(table: Table, setting: Setting, shares: list[pd.Series] | None) -> NDArray[np.float64]:
+    effort = _EFFORTS[setting.preset]
+    at_most = min(effort.rows, max(_LEAST_ROWS, _ROWS_A_SERIES * table.n_series))
+    boosters = []
+    for seed in range(setting.seed, setting.seed + effort.boosters):
+        rows = table.training(at_most, seed)
+        booster = _booster(
+            setting, seed, max_depth=4, min_child_weight=_least_weight(len(rows.at)), subsample=0.7,
+            colsample_bytree=0.7, objective=effort.objective,
+        )  # fmt: skip
+        booster.fit(table.features(rows), table.targets(rows), sample_weight=table.weights(rows))
+        boosters.append(booster)
+    parts = []
+    for rows in table.ahead(_AHEAD_AT_ONCE):
+        features = table.features(rows)
+        scaled = np.mean([booster.predict(features) for booster in boosters], axis=0, dtype=float)
+        parts.append(table.restore(rows, scaled))
+        if shares is not None and len(parts) == 1:
+            shares.append(_shares(boosters[0], features, table.names))
+    return np.concatenate(parts)
 
 
-def _model(lengths: pd.Series, setting: Setting) -> MLForecast:
-    lags, windows, seasons = _lags(setting.frequency.season_lengths, lengths)
-    transforms: dict[int, list[Any]] = {1: [RollingMean(w, min_samples=1) for w in windows]}
-    transforms[1].append(RollingStd(windows[-1], min_samples=2))
-    for season in seasons:
-        transforms[season] = [SeasonalRollingMean(season, 2, min_samples=1)]
-    threads = min(setting.cores, max(1, int(lengths.sum()) // _ROWS_A_THREAD))
-    booster = XGBRegressor(
-        n_estimators=_TREES[setting.preset], learning_rate=_RATE[setting.preset], max_depth=6,
-        min_child_weight=5, subsample=0.8, colsample_bytree=0.8, reg_lambda=1.0,
-        objective="reg:pseudohubererror", base_score=0.0, tree_method="hist", n_jobs=threads,
-        random_state=setting.seed,
+def _least_weight(n_rows: int) -> float:
+    """Rows a leaf needs; few rows can't spare as many."""
+    return float(np.clip(n_rows / 200, 5, 100))
+
+
+def _recursive(
+    history: pd.DataFrame, future: pd.DataFrame, setting: Setting, shares: list[pd.Series] | None
+) -> NDArray[np.float64]:
+    from training.models.recursive import forecast_steps  # mlforecast takes a second to import
+
+    unfitted = _booster(
+        setting, setting.seed, max_depth=6, min_child_weight=5, subsample=0.8, colsample_bytree=0.8,
+        objective=_HUBER,
     )  # fmt: skip
-    return MLForecast(
-        models={"model": booster},
-        freq=1,
-        lags=lags,
-        lag_transforms=transforms,
-        lag_transforms_namer=_transform_label,
-        target_transforms=[Differences([1]), LocalStandardScaler()],
-        num_threads=1,
-    )
+    mean, booster, features, names = forecast_steps(history, future, setting, unfitted)
+    if shares is not None:
+        shares.append(_shares(booster, features, names))
+    return mean
 
 
-def _lags(season_lengths: tuple[int, ...], lengths: pd.Series) -> tuple[list[int], list[int], list[int]]:
-    """Lags, rolling windows and seasons that a typical series is long enough for."""
-    typical = float(lengths.median())
-    seasons = [m for m in season_lengths if m > 1 and 2 * m < typical]
-    recent = min(_MAX_CONSECUTIVE_LAGS, max(2, int(typical // 3)))
-    lags = set(range(1, recent + 1))
-    for m in seasons:
-        lags |= {m - 1, m, m + 1} | ({2 * m} if 3 * m < typical else set())
-    windows = sorted({min(w, recent) for w in (3, 6)} | set(seasons[:1]))
-    return sorted(lag for lag in lags if lag >= 1), windows, seasons
+def _booster(setting: Setting, seed: int, **parameters: float | str) -> XGBRegressor:
+    effort = _EFFORTS[setting.preset]
+    start = {"base_score": 0.0} if parameters["objective"] == _HUBER else {}
+    return XGBRegressor(
+        n_estimators=effort.trees, learning_rate=effort.rate, tree_method="hist", random_state=seed,
+        # One thread: more gain little on so many rows, starve others, and sum in another order on every machine.
+        n_jobs=1, **start, **parameters,
+    )  # fmt: skip
 
 
-def _importance(model: MLForecast, setting: Setting) -> pd.Series:
-    booster = cast(XGBRegressor, model.models_["model"])
-    names = [str(name) for name in model.ts.features_order_]
-    gain = pd.Series(booster.feature_importances_, index=_labels(names, setting), dtype=float)
-    total = gain.sum()
-    return gain / total if np.isfinite(total) and total > 0 else pd.Series(dtype=float)
+def _shares(booster: XGBRegressor, features: NDArray[Any], names: Sequence[str]) -> pd.Series:
+    """Mean size of what each feature moves a forecast by (SHAP values), summing to 1 over names."""
+    every = max(1, -(-len(features) // _EXPLAINED_ROWS))
+    trees = booster.get_booster()
+    rows = xgboost.DMatrix(features[::every], feature_names=trees.feature_names, nthread=1)
+    moved = trees.predict(rows, pred_contribs=True)[:, :-1]
+    sizes = pd.Series(np.abs(moved).mean(axis=0, dtype=float), index=list(names)).groupby(level=0, sort=False).sum()
+    total = sizes.sum()
+    return sizes / total if total > 0 else sizes.iloc[:0]
 
 
-def _labels(names: Sequence[str], setting: Setting) -> list[str]:
-    """What features are called for people, each differently: a covariate named like a feature of ours is marked."""
-    covariates = {name: label for name, label in setting.columns.labels.items() if name not in setting.columns.calendar}
-    covariates |= {
-        f"{name}_lagged": f"{covariates[name]}, {_periods(setting.horizon)} before" for name in setting.columns.past
-    }
-    ours = {name: _own_label(name, setting) for name in names if name not in covariates}
-    taken = set(ours.values())
-    for name in (name for name in names if name in covariates):
-        while covariates[name] in taken:
-            covariates[name] += " (covariate)"
-        taken.add(covariates[name])
-    return [ours[name] if name in ours else covariates[name] for name in names]
-
-
-def _own_label(name: str, setting: Setting) -> str:
-    lag = _LAG.fullmatch(name)
-    return f"change {_periods(int(lag[1]))} before" if lag else setting.columns.labels.get(name, name)
-
-
-def _transform_label(transform: RollingMean | RollingStd | SeasonalRollingMean, lag: int) -> str:
-    """A lag transform's name as a feature. Models see changes from period to period, not the values themselves."""
-    match transform:
-        case SeasonalRollingMean():
-            return f"mean change {lag} and {lag + transform.season_length} periods before"
-        case RollingStd():
-            return f"spread of the last {transform.window_size} changes"
-        case RollingMean():
-            return f"mean of the last {transform.window_size} changes"
-
-
-def _periods(n: int) -> str:
-    return "1 period" if n == 1 else f"{n} periods"
+def _importance(shares: Sequence[pd.Series], setting: Setting) -> pd.Series:
+    """The mean over boosters, in the user's words; a covariate named like a feature of ours is marked."""
+    if not any(len(share) for share in shares):
+        return pd.Series(dtype=float)
+    total = pd.concat(shares).groupby(level=0, sort=False).sum()
+    total /= total.sum()
+    columns = setting.columns
+    covariates = [name for name in (*columns.future, *columns.past, *columns.static) if name in total.index]
+    words = {name: columns.labels.get(name, name) for name in total.index if name not in covariates}
+    taken = set(words.values())
+    for name in covariates:
+        label = columns.labels[name]
+        while label in taken:
+            label += " (covariate)"
+        words[name] = label
+        taken.add(label)
+    named: pd.Series = total.rename(words)
+    return named
