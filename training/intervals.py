@@ -31,8 +31,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
-from scipy.optimize import isotonic_regression
+from scipy.special import ndtri, stdtrit
 
 from training.actuals import Actuals, Floats, Ints, Mask
 
@@ -233,6 +232,8 @@ def _table(errors: _Errors, source: Mask, scale: Floats, levels: Sequence[int], 
 
 def _side(by_step: Sequence[Floats], level: int, side: int, n_paths: int) -> Floats:
     """Widths of one side by step: the mean of the symmetric one and its own, neither narrowing over the horizon."""
+    from scipy.optimize import isotonic_regression  # takes half a second, which the first fit need not wait for
+
     sign = 1.0 if side == ABOVE else -1.0
     one_tail = 0.5 + level / 200
     both = [_quantile(np.abs(part), level / 100, min(len(part), n_paths)) for part in by_step]
@@ -260,4 +261,4 @@ def _quantile(scores: Floats, share: float, n_independent: int) -> float:
 
 def _caution(level: int, n_paths: int) -> float:
     upper = 0.5 + level / 200
-    return float(stats.t.ppf(upper, df=n_paths) / stats.norm.ppf(upper))
+    return float(stdtrit(n_paths, upper) / ndtri(upper))

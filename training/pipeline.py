@@ -132,7 +132,7 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
         prepared.unusable,
         spec,
         dropped=dropped,
-        covariates=worth(covariates, actuals),
+        covariates=worth(covariates, prepared.history, actuals, spec.frequency.season_length),
     )
     if results.is_empty:
         raise ModelError(

@@ -1,9 +1,13 @@
 """What each covariate known in the future is worth, by what it does to a backtest.
 
 The global model forecasts the latest window without any of these covariates, and with each of them alone. Alone,
-because two columns that say the same would each look worthless beside the other. A covariate that takes away
-nearly all of the error may hold the answer itself: a total that the target is part of, a value entered afterwards.
-Correlation can't tell that from a good predictor; a planned price that explains sales correlates as much.
+because two columns that say the same would each look worthless beside the other. Trees can't follow a straight
+line beyond what they have seen, so each numeric covariate is also tried in the simplest way there is: the value of
+last season, corrected by how the covariate has changed since, in the proportion in which both changed before. What
+helps more of the two is what the covariate is worth.
+
+A covariate that takes away nearly all of the error may hold the answer itself: a total that the target is part of,
+a value entered afterwards. Correlation can't tell that from a trend or a season that both share; a forecast can.
 """
 
 from __future__ import annotations
@@ -13,8 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import pandas as pd
 
 from training.actuals import LATEST, Actuals, Floats
+from training.artifacts import TARGET
 from training.choice import number
 from training.spec import ForecastSpec, ModelName
 from training.units import Unit
@@ -63,7 +69,9 @@ def _without(unit: Unit, columns: tuple[str, ...]) -> Unit:
     return replace(unit, without=columns, explain=False, step=f"{unit.model}: what covariates are worth")
 
 
-def worth(tried: Sequence[tuple[str | None, Floats]], actuals: Actuals) -> list[dict[str, object]]:
+def worth(
+    tried: Sequence[tuple[str | None, Floats]], history: pd.DataFrame, actuals: Actuals, season_length: int
+) -> list[dict[str, object]]:
     """An entry a covariate for ``leaderboard.json``, the most valuable first.
 
     Errors are mean absolute errors in units of the series' naive scale, averaged over series, so that large series
@@ -71,30 +79,62 @@ def worth(tried: Sequence[tuple[str | None, Floats]], actuals: Actuals) -> list[
 
     Args:
         tried: forecasts of the latest window, ``series x h``, by the only covariate in use, ``None`` for none.
+        history: ``y`` and the covariates, rows as those of ``actuals``.
         actuals: what they are held against.
+        season_length: periods in a season.
     """
-    errors = {covariate: _error(forecast, actuals) for covariate, forecast in tried}
-    without = errors.pop(None, None)
-    if without is None or not without > 0:
+    forecasts = dict(tried)
+    without = forecasts.pop(None, None)
+    if without is None:
         return []
-    entries: list[tuple[float, dict[str, object]]] = []
-    for covariate, error in errors.items():
-        if error is None:
-            continue
-        gain = 1.0 - error / without
-        entries.append(
-            (
-                gain,
-                {
-                    "name": covariate,
-                    "error_with": number(error),
-                    "error_without": number(without),
-                    "gain": number(gain),
-                    "is_suspicious": bool(gain >= _SUSPICIOUS),
-                },
-            )
-        )
-    return [entry for _, entry in sorted(entries, key=lambda pair: -pair[0])]
+    found: list[tuple[float, dict[str, object]]] = []
+    for covariate, forecast in forecasts.items():
+        ways = [(without, forecast)]
+        if covariate is not None and pd.api.types.is_numeric_dtype(history[covariate]):
+            values = history[covariate].to_numpy(dtype=np.float64)
+            ways.append(_in_proportion(history[TARGET].to_numpy(dtype=np.float64), values, actuals, season_length))
+        compared = [(gain, *errors) for errors in ways for gain in [_gain(*errors, actuals)] if gain is not None]
+        if compared:
+            gain, before, after = max(compared, key=lambda way: way[0])
+            entry = {
+                "name": covariate,
+                "error_with": number(_error(after, actuals)),
+                "error_without": number(_error(before, actuals)),
+                "gain": number(gain),
+                "is_suspicious": gain >= _SUSPICIOUS,
+            }
+            found.append((gain, entry))
+    return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _gain(before: Floats, after: Floats, actuals: Actuals) -> float | None:
+    without, alone = _error(before, actuals), _error(after, actuals)
+    return None if alone is None or not without else 1.0 - alone / without
+
+
+def _in_proportion(y: Floats, x: Floats, actuals: Actuals, season_length: int) -> tuple[Floats, Floats]:
+    """The latest window by last season's values, as they are and corrected by the covariate's change since.
+
+    The proportion is each series' own: least squares through the origin over the seasonal changes before the cutoff.
+    """
+    m = season_length
+    position = np.arange(len(y))
+    age = position - np.repeat(actuals.starts, actuals.sizes)
+    cutoff = np.repeat(actuals.train_size[:, LATEST], actuals.sizes)
+    known = (age >= m) & (age < cutoff)
+    series = np.repeat(np.arange(len(actuals.sizes)), actuals.sizes)[known]
+    dx, dy = (values[known] - values[position[known] - m] for values in (x, y))
+    n = len(actuals.sizes)
+    products, squares = np.bincount(series, dx * dy, n), np.bincount(series, dx * dx, n)
+    slope = np.divide(products, squares, out=np.zeros(n), where=squares > 0)
+    h = actuals.y.shape[2]
+    step = np.arange(1, h + 1)
+    ahead = actuals.starts[:, None] + actuals.train_size[:, [LATEST]] + step - 1
+    back = ahead - m * -(-step // m)
+    usable = actuals.train_size[:, [LATEST]] >= m
+    ahead, back = (np.where(usable, at, 0) for at in (ahead, back))
+    naive = np.where(usable, y[back], np.nan)
+    return naive, naive + slope[:, None] * (x[ahead] - x[back])
 
 
 def _error(forecast: Floats, actuals: Actuals) -> float | None:

@@ -244,7 +244,7 @@ def test_progress_never_falls_and_names_what_happens(done):
     assert percents == sorted(percents)
     assert percents[0] == 0
     assert percents[-1] >= 99
-    assert "XGBoost: backtest 2 of 3" in steps
+    assert any(step.startswith("XGBoost: backtest 2 of 3") for step in steps)
     assert steps[-1] == "Results are written"
 
 

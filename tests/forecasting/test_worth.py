@@ -26,9 +26,9 @@ def board(tmp_path_factory):
     for i in range(12):
         name = f"s{i:02d}"
         price = rng.normal(size=60 + H)
-        y = seasonal(60 + H, i, noise=12.0) - 12 * price
-        columns["total"][name] = y * 1.1 + rng.normal(0, 0.3, len(y))
-        columns["entered"][name] = y + rng.normal(0, 0.3, len(y))
+        y = (seasonal(60 + H, i, noise=12.0) - 12 * price) * 10.0 ** (i % 4)
+        columns["total"][name] = y * (1.1 + 0.1 * i) + rng.normal(0, 0.3, len(y))
+        columns["entered"][name] = y * (1 + rng.normal(0, 0.01, len(y)))
         columns["price"][name], columns["noise"][name] = price, rng.normal(size=len(y))
         values[name] = np.where(np.arange(len(y)) < 60, y, np.nan)
     spec = spec_of(
@@ -60,7 +60,8 @@ def test_worth_is_measured_in_units_of_each_series():
     actuals = actuals_with([[[10.0, 10.0]], [[1000.0, 1000.0]]], scale=[[1.0], [100.0]])
     without = np.array([[12.0, 12.0], [1200.0, 1200.0]])
     alone = np.array([[11.0, 11.0], [1100.0, 1100.0]])
-    found = worth([(None, without), ("price", alone)], actuals)
+    history = pd.DataFrame({"y": np.zeros(104), "price": "high"})
+    found = worth([(None, without), ("price", alone)], history, actuals, 12)
     assert found == [{"name": "price", "error_with": 1.0, "error_without": 2.0, "gain": 0.5, "is_suspicious": False}]
 
 
