@@ -40,6 +40,9 @@ format: $(VENV)/.dev ## format the code
 browser: $(VENV)/.dev ## find Chromium for the browser tests, or install it
 	@$(BIN)/python -m tests.support.chromium
 
+bench: $(VENV)/.dev ## measure accuracy, intervals and cost; takes hours (ARGS="--subsets M3-yearly")
+	$(BIN)/python -m benchmarks all $(ARGS)
+
 lock: $(VENV)/.dev ## compile requirements/*.in into pinned lists (ARGS=--upgrade moves versions)
 	ARGS="$(ARGS)" requirements/lock.sh
 
@@ -61,4 +64,4 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.app
 	$(PIP) -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help run test test-slow test-all check format browser lock clean
+.PHONY: help run test test-slow test-all check format browser bench lock clean

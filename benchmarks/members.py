@@ -27,7 +27,8 @@ Floats = NDArray[np.float64]
 class Members:
     """A subset's series (i), models (k), windows (w, 0 the latest) and steps ahead (s).
 
-    Missing numbers are NaN: a model that failed, a window a short series does not have.
+    Missing numbers are NaN: a window a short series does not have, a model that failed. One that failed in one
+    window of a series has none of that series' windows.
 
     Attributes:
         ids: of the series.

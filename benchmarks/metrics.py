@@ -56,16 +56,6 @@ class Accuracy:
         smape, mase = (pd.DataFrame(stored[n], index=stored["ids"], dtype=float) for n in ("smape", "mase"))
         return cls(smape=smape, mase=mase, stood_in=stored["stood_in"])
 
-    def beside(self, other: Accuracy) -> Accuracy:
-        """Both, on the series they share."""
-        ids = self.smape.index.intersection(other.smape.index)
-        new = [name for name in other.smape if name not in self.smape]
-        return Accuracy(
-            smape=self.smape.loc[ids].join(other.smape.loc[ids, new]),
-            mase=self.mase.loc[ids].join(other.mase.loc[ids, new]),
-            stood_in={**self.stood_in, **{name: other.stood_in.get(name, 0) for name in new}},
-        )
-
 
 def _numbers(values: pd.Series) -> list[float | None]:
     return [None if not np.isfinite(value) else round(float(value), 6) for value in values]

@@ -66,18 +66,24 @@ def run(
         CommandFailed: with the end of its log.
     """
     folder = store.scratch(name)
+    command = prepare(history, spec, folder, cores=cores or store.cores(), options=options)
+    return Run(output=folder / "out", spec=spec, usage=measured(command, log=folder / "run.log"))
+
+
+def prepare(
+    history: pd.DataFrame, spec: ForecastSpec, folder: Path, *, cores: int, options: Sequence[str] = ()
+) -> list[str]:
+    """Write what a run needs into ``folder``, remove what an earlier one left there, and return the command."""
     for old in ("out", "checkpoints"):
         shutil.rmtree(folder / old, ignore_errors=True)
     history.to_parquet(folder / "panel.parquet", index=False)
     (folder / "spec.json").write_text(spec.to_json(), encoding="utf-8")
-    command = [
+    return [
         sys.executable, "-m", "training.main",
         "--data", str(folder / "panel.parquet"), "--spec", str(folder / "spec.json"),
         "--output", str(folder / "out"), "--checkpoints", str(folder / "checkpoints"),
-        "--cores", str(cores or store.cores()), *options,
+        "--cores", str(cores), *options,
     ]  # fmt: skip
-    usage = measured(command, log=folder / "run.log")
-    return Run(output=folder / "out", spec=spec, usage=usage)
 
 
 def chosen(run: Run) -> pd.DataFrame:

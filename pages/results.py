@@ -8,7 +8,9 @@ from pages.ui import links, result_tabs
 from pages.ui.errors import error_boundary
 from pages.ui.format import badge, escape
 from pages.ui.job_table import job_table
+from pages.ui.result_explain import explain_tab
 from pages.ui.result_header import header
+from pages.ui.result_leaderboard import leaderboard_tab
 from pages.ui.result_picker import picker
 from pages.ui.session import current_user, runtime
 from services.domain.access import User
@@ -19,9 +21,9 @@ from services.ports import JobFilter
 TABS = {
     "Forecast": result_tabs.forecast_tab,
     "Backtest": result_tabs.backtest_tab,
-    "Leaderboard": result_tabs.leaderboard_tab,
+    "Leaderboard": leaderboard_tab,
     "Series": result_tabs.series_tab,
-    "Explain": result_tabs.explain_tab,
+    "Explain": explain_tab,
     "Details": result_tabs.details_tab,
 }
 

@@ -12,12 +12,13 @@ from io import BytesIO
 from typing import Final
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from services.domain.access import User
 from services.domain.errors import ForecastAppError, IllegalTransition, InvalidInput, NotFound
 from services.domain.job import Job, JobId, MlflowRunId
 from services.jobs import JobService
+from services.leaderboard import Leaderboard
 from services.ports import ResultStore
 from training import artifacts
 from training.panel import user_names
@@ -53,73 +54,6 @@ class ResultsMissing(ForecastAppError):
         super().__init__(
             f"The run of this job has no readable {artifact}: it was removed or damaged. Retry or clone the job."
         )
-
-
-class _Read(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class ModelEntry(_Read):
-    """One model over all series, in backtest.
-
-    Attributes:
-        score: by the leaderboard's metric; ``None`` when it could not be scored.
-        skill_vs_seasonal_naive: share by which its error is below seasonal naive's; negative when worse.
-        share_won: share of the series whose forecast is this model's.
-        coverage: level -> share of backtest rows inside that interval.
-        seconds: what fitting it took.
-    """
-
-    model: str
-    rank: int | None = None
-    score: float | None = None
-    metrics: dict[str, float | None] = Field(default_factory=dict)
-    skill_vs_seasonal_naive: float | None = None
-    share_won: float | None = None
-    coverage: dict[str, float | None] = Field(default_factory=dict)
-    n_series: int = 0
-    n_failed: int = 0
-    commonest_reason: str | None = None
-    seconds: float | None = None
-
-
-class Choice(_Read):
-    """What forecasts chosen in one way are worth, measured on windows that took no part in the choice.
-
-    Attributes:
-        score, skill_vs_seasonal_naive, coverage: as of a ``ModelEntry``.
-    """
-
-    score: float | None = None
-    metrics: dict[str, float | None] = Field(default_factory=dict)
-    skill_vs_seasonal_naive: float | None = None
-    coverage: dict[str, float | None] = Field(default_factory=dict)
-
-
-class Leaderboard(_Read):
-    """Every model of a run, best first.
-
-    Attributes:
-        n_windows: most backtest windows a series has.
-        expected: what the forecasts of this run are worth.
-        is_held_out: ``expected`` was measured on windows that took no part in choosing each series' model; it is the
-            winner's entry otherwise.
-        choices: the same by selection, ``per_series`` and ``overall``; empty with a single backtest window.
-    """
-
-    metric: str
-    selection: str
-    winner: str | None = None
-    n_windows: int = 0
-    expected: Choice = Choice()
-    is_held_out: bool = False
-    choices: dict[str, Choice] = Field(default_factory=dict)
-    models: tuple[ModelEntry, ...] = ()
-
-    @property
-    def best(self) -> ModelEntry | None:
-        """The winner's entry."""
-        return next((entry for entry in self.models if entry.model == self.winner), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +104,15 @@ class JobResults:
     def importance(self) -> pd.DataFrame | None:
         """Feature importances, where a model has them."""
         return self.store.frame(self.run_id, artifacts.IMPORTANCE)
+
+    def weights(self, unique_id: str) -> pd.DataFrame | None:
+        """What the ensemble of a series is made of, the weightiest first; ``None`` in a run without one."""
+        weights = self.store.frame(self.run_id, artifacts.WEIGHTS, unique_ids=[unique_id])
+        return None if weights is None else weights.sort_values("weight", ascending=False, ignore_index=True)
+
+    def decomposition(self, unique_id: str) -> pd.DataFrame | None:
+        """What the history of a series is the sum of; ``None`` where no model took it apart."""
+        return self.store.frame(self.run_id, artifacts.DECOMPOSITION, unique_ids=[unique_id])
 
     def components(self, unique_id: str) -> pd.DataFrame | None:
         """What the forecasts of a series are the sum of, for models that have components."""

@@ -7,6 +7,7 @@ array of ``series x windows x h`` numbers instead of as many rows with names and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import pandas as pd
 from training.artifacts import ID, TARGET, TIME
 from training.evaluation import OBSERVED, WINDOW, cut, naive_scale, plan_windows, share_actuals
 from training.spec import ForecastSpec
+
+LATEST: Final = 0  # number of the latest window
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]

@@ -70,14 +70,8 @@ def gather(done: Iterable[Done], actuals: Actuals, spec: ForecastSpec) -> Collec
         answers.seconds[model] += item.seconds
         if len(answer.notes):
             notes.append(answer.notes.assign(model=model, window=FINAL if window is None else window))
-        if len(answer.rows):
-            at = actuals.ids.get_indexer(pd.Index(answer.rows[ID].to_numpy(dtype=object)[::h]))
-            mean = answer.rows[MEAN].to_numpy(dtype=np.float64).reshape(-1, h)
-            mean = np.maximum(mean, 0.0) if spec.non_negative else mean
-            if window is None:
-                answers.forecast[model][at] = mean
-            else:
-                answers.backtest[model][at, window] = mean
+        target = answers.forecast[model] if window is None else answers.backtest[model][:, window]
+        _place(answer.rows, target, actuals, spec)
         if window is None:
             _explain(answers, item, model)
     for model in models:
@@ -85,6 +79,23 @@ def gather(done: Iterable[Done], actuals: Actuals, spec: ForecastSpec) -> Collec
     if notes:
         answers.notes = pd.concat(notes, ignore_index=True)
     return answers
+
+
+def latest_window(done: Iterable[Done], actuals: Actuals, spec: ForecastSpec) -> Floats:
+    """Forecasts of one model for the latest window, ``series x h``."""
+    out = np.full((len(actuals.ids), spec.horizon), np.nan)
+    for item in done:
+        _place(item.forecast.rows, out, actuals, spec)
+    return out
+
+
+def _place(rows: pd.DataFrame, target: Floats, actuals: Actuals, spec: ForecastSpec) -> None:
+    if rows.empty:
+        return
+    h = spec.horizon
+    at = actuals.ids.get_indexer(pd.Index(rows[ID].to_numpy(dtype=object)[::h]))
+    mean = rows[MEAN].to_numpy(dtype=np.float64).reshape(-1, h)
+    target[at] = np.maximum(mean, 0.0) if spec.non_negative else mean
 
 
 def _explain(answers: Collected, item: Done, model: str) -> None:

@@ -4,7 +4,7 @@ Its forecast is half the median of its members and half their weighted mean. A w
 backtest error: half of it is what the member was worth on this series, half what it was worth over the panel,
 since a single series has too few windows to tell (Bates & Granger 1969, The combination of forecasts; the
 median and shrinkage after Petropoulos & Svetunkov 2020, A simple combination of univariate models). Members
-whose errors over the panel are hopeless beside the best are left out.
+whose errors over the panel are hopeless beside the best are left out, unless only one would remain.
 
 For a backtest window the weights come from the windows that share no actuals with it, so its error there is
 as honest as any other model's. Missing, wild and infinite forecasts of a member only take that member out.
@@ -12,19 +12,19 @@ as honest as any other model's. Missing, wild and infinite forecasts of a member
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from training.actuals import Actuals, Floats, Mask
+from training.actuals import LATEST, Actuals, Floats, Mask
 
 _POWER: Final = 5.0
 _SERIES_SHARE: Final = 0.5
 _MEDIAN_SHARE: Final = 0.5
 _LONGEST_RATIO: Final = 5.0  # how far one series' ratio of errors may be from the average member's
-_HOPELESS: Final = 1.5  # times the best member's error over the panel
+HOPELESS: Final = 1.5  # times the best member's error over the panel
 _FEWEST: Final = 2
 _MIN_SERIES_TO_HALVE: Final = 20
 _WORDS: Final = "half the median of its members, half their mean weighted by what each was worth in the backtest"
@@ -66,7 +66,7 @@ def combine(backtest: Mapping[str, Floats], forecast: Mapping[str, Floats], actu
         actuals: what the backtest is held against.
     """
     members = tuple(backtest)
-    losses = _losses(backtest, actuals)
+    losses = _losses(backtest.values(), actuals.y, actuals.has_actual)
     n_windows = actuals.y.shape[1]
     tested = np.full_like(actuals.y, np.nan)
     for window in range(n_windows):
@@ -81,14 +81,30 @@ def combine(backtest: Mapping[str, Floats], forecast: Mapping[str, Floats], actu
     return Combined(backtest=tested, forecast=mixed, weights=_normalized(weights * used), members=members)
 
 
-def _losses(backtest: Mapping[str, Floats], actuals: Actuals) -> Floats:
+def _losses(forecasts: Iterable[Floats], y: Floats, counted: Mask) -> Floats:
     """Mean absolute error, ``series x members x windows``; missing where there is none."""
     out = []
-    for forecast in backtest.values():
-        error = np.where(actuals.has_actual, np.abs(actuals.y - forecast), np.nan)
+    for forecast in forecasts:
+        error = np.where(counted, np.abs(y - forecast), np.nan)
         n = np.isfinite(error).sum(axis=2)
         out.append(np.where(n > 0, np.nansum(error, axis=2) / np.maximum(n, 1), np.nan))
     return np.stack(out, axis=1)
+
+
+def latest_errors(forecasts: Iterable[Floats], actuals: Actuals) -> Floats:
+    """Mean absolute error in the latest window, ``series x members x 1``, of ``series x h`` forecasts."""
+    latest = slice(LATEST, LATEST + 1)
+    return _losses((f[:, None] for f in forecasts), actuals.y[:, latest], actuals.has_actual[:, latest])
+
+
+def panel_ratios(losses: Floats) -> Floats:
+    """Each member's error as a multiple of the average member's, averaged over the panel; missing without any."""
+    return _over_series(_ratios(losses))
+
+
+def _over_series(ratios: Floats) -> Floats:
+    has = np.isfinite(ratios).sum(axis=0)
+    return np.where(has > 0, np.nansum(ratios, axis=0) / np.maximum(has, 1), np.nan)
 
 
 def _within_range(forecast: Floats, actuals: Actuals, window: int | None) -> Floats:
@@ -99,16 +115,21 @@ def _within_range(forecast: Floats, actuals: Actuals, window: int | None) -> Flo
     return np.asarray(np.clip(forecast, (low - reach)[:, None], (high + reach)[:, None]))
 
 
-def _weights(losses: Floats, windows: Mask, panel: Mask | None = None) -> Floats:
-    """Weights by series and member, learned on some windows and, for the panel's part, on some series."""
+def _weights(losses: Floats, windows: Mask) -> Floats:
+    """Weights by series and member, learned on some windows."""
     ratios = _ratios(losses[:, :, windows])
-    known = ratios if panel is None else ratios[panel]
-    has = np.isfinite(known).sum(axis=0)
-    over_panel = np.where(has > 0, np.nansum(known, axis=0) / np.maximum(has, 1), 1.0)
+    known = _over_series(ratios)
+    over_panel = np.where(np.isfinite(known), known, 1.0)
     mixed = _SERIES_SHARE * np.where(np.isfinite(ratios), ratios, 1.0) + (1 - _SERIES_SHARE) * over_panel
     weights = mixed**-_POWER
-    weights[:, over_panel > _HOPELESS * over_panel[has > 0].min(initial=np.inf)] = 0.0
+    weights[:, over_panel > _worst_allowed(known)] = 0.0
     return _normalized(weights)
+
+
+def _worst_allowed(over_panel: Floats) -> float:
+    """Ratio over the panel up to which members count; the two best always do."""
+    known = np.sort(over_panel[np.isfinite(over_panel)])
+    return float(max(HOPELESS * known[0], known[min(1, len(known) - 1)])) if len(known) else np.inf
 
 
 def _weights_by_halves(losses: Floats) -> Floats:

@@ -11,8 +11,8 @@ from typing import Final
 from training.spec import ForecastSpec
 
 _PACKAGES: Final = (
-    "coreforecast", "cmdstanpy", "holidays", "mlforecast", "numpy", "pandas", "prophet", "pyarrow", "scikit-learn",
-    "scipy", "statsforecast", "utilsforecast", "xgboost", "xgboost-cpu",
+    "coreforecast", "cmdstanpy", "holidays", "mlforecast", "numpy", "pandas", "prophet", "prophet-batch", "pyarrow",
+    "scikit-learn", "scipy", "statsforecast", "utilsforecast", "xgboost", "xgboost-cpu",
 )  # fmt: skip
 _NUMBERS: Final = 1  # raised when our own code gives other numbers, so that old checkpoints are not taken up
 

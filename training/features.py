@@ -43,6 +43,10 @@ class FeaturePlan:
     columns: Columns
     holidays: pd.DataFrame
 
+    def known_ahead(self) -> dict[str, tuple[str, ...]]:
+        """Feature columns by covariate known in the future."""
+        return {e.covariate: e.names for e in self.encodings if e.kind is CovariateKind.FUTURE}
+
     def apply(
         self, history: pd.DataFrame, observed: pd.Series, future: pd.DataFrame
     ) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -163,11 +163,11 @@ def _with_ensemble(reasons: list[str], rows: pd.DataFrame, forecast: Mapping[str
     name = str(ModelName.ENSEMBLE)
     if name not in forecast:
         return reasons
-    absent = ~np.isfinite(forecast[name]).all(axis=1)
+    absent = np.asarray(~np.isfinite(forecast[name]).all(axis=1))
     mine = np.flatnonzero(rows[MODEL].to_numpy() == name)
     for row, series in zip(mine, at, strict=True):
         if series >= 0 and absent[series]:
-            reasons[row] = "fewer than two of its members have a forecast"
+            reasons[row] = "fewer than two of its members have a usable forecast"
     return reasons
 
 
@@ -180,6 +180,7 @@ def leaderboard(
     combined: Combined | None,
     seconds: Mapping[str, float],
     reasons: Reasons,
+    covariates: Sequence[Mapping[str, object]],
     spec: ForecastSpec,
 ) -> dict[str, object]:
     """The content of ``leaderboard.json``: an entry a model, best first, and what choosing among them is worth.
@@ -226,7 +227,7 @@ def leaderboard(
         "is_held_out": expected is not None,
         "choices": ways,
         "ensemble": None if combined is None else combined.summary(),
-        "covariates": [],
+        "covariates": list(covariates),
         "models": entries,
     }
 

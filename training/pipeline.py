@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from training.actuals import LATEST, Actuals, actuals_of
 from training.artifacts import ID, TARGET, TIME
 from training.backends import Place, backend_for
 from training.buckets import Bucket, cut_buckets, is_written, write_bucket
+from training.collected import latest_window
 from training.engine import Engine
 from training.environment import environment, versions_digest
 from training.errors import ModelError
@@ -24,10 +26,12 @@ from training.models.base import Setting
 from training.prepare import Prepared, prepare_panel
 from training.progress import Meter, Sink
 from training.quality import profile_panel
+from training.race import hopeless, racing
 from training.results import Results, assemble
 from training.spec import ForecastSpec
-from training.units import plan_units
+from training.units import Unit, plan_units
 from training.work import Common
+from training.worth import trials, worth
 from training.writing import write_artifacts
 
 logger = logging.getLogger(__name__)
@@ -112,10 +116,24 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     _write_buckets(common.buckets, buckets, prepared, features, spec)
     meter.at(3.0, "Starting the models")
     units = plan_units(buckets, sizes, windows, spec)
-    engine.run(units)
+    tried = trials(units, features.known_ahead(), spec)
+    actuals = actuals_of(prepared.history[[ID, TIME, TARGET]].assign(**{OBSERVED: prepared.observed}), spec)
+    extra = [trial.unit for trial in tried if trial.unit.without]
+    engine.plan([*units, *extra])
+    dropped = _race(engine, units, actuals, spec)
+    units = [unit for unit in units if unit.model not in dropped or unit.window == LATEST]
+    engine.run([*units, *extra])
     meter.at(96.0, "Scoring the models")
-    history = prepared.history[[ID, TIME, TARGET]].assign(**{OBSERVED: prepared.observed})
-    results = assemble(engine.collect(units), history, prepared.future[[ID, TIME]], prepared.unusable, spec)
+    covariates = [(t.covariate, latest_window(engine.collect([t.unit]), actuals, spec)) for t in tried]
+    results = assemble(
+        engine.collect(units),
+        actuals,
+        prepared.future[[ID, TIME]],
+        prepared.unusable,
+        spec,
+        dropped=dropped,
+        covariates=worth(covariates, actuals),
+    )
     if results.is_empty:
         raise ModelError(
             f"No model could forecast any of the {len(sizes):,} series ({results.commonest_reason}).",
@@ -132,6 +150,22 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     )
     meter.at(99.0, "Results are written")
     return Finished(results=results, discard_checkpoints=engine.discard)
+
+
+def _race(engine: Engine, units: Sequence[Unit], actuals: Actuals, spec: ForecastSpec) -> dict[str, str]:
+    """Run the latest window of every model where expensive ones have to prove themselves; who did not, and why."""
+    racers = racing(units, spec)
+    if not racers:
+        return {}
+    latest = [unit for unit in units if unit.window == LATEST]
+    engine.run(latest)
+    forecasts = {
+        str(model): latest_window(engine.collect([unit for unit in latest if unit.model is model]), actuals, spec)
+        for model in spec.fitted
+    }
+    dropped = hopeless(forecasts, actuals, racers)
+    engine.drop([unit for unit in units if unit.model in dropped and unit.window != LATEST])
+    return dropped
 
 
 def _write_buckets(

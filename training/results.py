@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.actuals import Actuals, Floats, actuals_of
-from training.artifacts import CUTOFF, FLOOR, ID, MEAN, MODEL, REASON, TARGET, TIME
+from training.actuals import Actuals, Floats
+from training.artifacts import CUTOFF, FLOOR, ID, MEAN, MODEL, REASON, SELECTED, TARGET, TIME
 from training.bands import Band, bands, columns, names
 from training.collected import Collected, gather
 from training.engine import Done
@@ -21,6 +21,7 @@ from training.spec import ForecastSpec, ModelName
 
 _ROUNDING: Final = 1e-9  # of the components' size
 _SERIES_A_PART: Final = 1_000  # rows of so many series are made at once
+_MAX_BACKTEST_ROWS: Final = 20_000_000  # beyond, only models that are used or compared with are written: about 1 GB
 _ENSEMBLE: Final = str(ModelName.ENSEMBLE)
 
 
@@ -72,10 +73,17 @@ class Results:
                 rows.append(self._long(part, model, has, {TIME: self.ahead[part], MEAN: mean} | bounds))
             yield _merged(rows)[[ID, TIME, MODEL, MEAN, *names(self.spec)]]
 
+    def backtest_models(self) -> list[str]:
+        """Models whose rows are in ``backtest.parquet``: all, or on huge panels the yardstick and those in use."""
+        n_rows = sum(int(np.isfinite(forecast).sum()) for forecast in self.backtest.values())
+        used = {str(ModelName.SEASONAL_NAIVE), _ENSEMBLE, *self.scores.loc[self.scores[SELECTED], MODEL]}
+        return sorted(model for model in self.backtest if n_rows <= _MAX_BACKTEST_ROWS or model in used)
+
     def backtest_rows(self) -> Iterator[pd.DataFrame]:
         """The content of ``backtest.parquet`` in parts, sorted by series, model, cutoff and time."""
         actuals = self.actuals
         oldest_first = slice(None, None, -1)
+        models = self.backtest_models()
         for part in self._parts():
             at = np.where(actuals.is_planned[part][:, :, None], actuals.rows(part), 0)
             y = np.where(actuals.has_actual[part], actuals.y[part], np.nan)
@@ -85,7 +93,7 @@ class Results:
                 TARGET: y[:, oldest_first],
             }
             rows = []
-            for model in sorted(self.backtest):
+            for model in models:
                 mean = self.backtest[model][part]
                 bounds = {}
                 if self.intervals:
@@ -128,24 +136,25 @@ def _merged(rows: list[pd.DataFrame]) -> pd.DataFrame:
 
 def assemble(
     done: Iterable[Done],
-    history: pd.DataFrame,
+    actuals: Actuals,
     future: pd.DataFrame,
     unusable: Mapping[str, str],
     spec: ForecastSpec,
     *,
     dropped: Mapping[str, str] | None = None,
+    covariates: Sequence[Mapping[str, object]] = (),
 ) -> Results:
     """Combine, score, select and add intervals.
 
     Args:
         done: every unit's result.
-        history: ``unique_id, ds, y, observed``, sorted.
+        actuals: what the backtest is held against.
         future: ``unique_id, ds``, the horizon of each series, sorted.
         unusable: reason by ``unique_id`` of series no model saw.
         spec: the configuration.
         dropped: by model, why it was given up before its last window.
+        covariates: what each is worth.
     """
-    actuals = actuals_of(history, spec)
     answers = gather(done, actuals, spec)
     backtest, forecast = dict(answers.backtest), dict(answers.forecast)
     combined = None
@@ -175,7 +184,7 @@ def assemble(
         weights=combined,
         scores=scores,
         leaderboard=leaderboard(
-            verdict, scores, backtest, actuals, intervals, combined, answers.seconds, reasons, spec
+            verdict, scores, backtest, actuals, intervals, combined, answers.seconds, reasons, covariates, spec
         ),
         importance=pd.concat(answers.importance, ignore_index=True) if answers.importance else None,
         components=_components(answers, forecast, actuals.ids, future, spec),

@@ -12,7 +12,9 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from services.results import JobResults, Leaderboard
+from services.leaderboard import Leaderboard
+from services.results import JobResults
+from services.series_account import Account, account_of
 
 # Named, not given as a class: after a reload of its module the class would be another.
 _BY_RUN: Final[dict[str | type, Any]] = {"services.results.JobResults": lambda results: results.run_id}
@@ -35,6 +37,18 @@ def series(results: JobResults) -> pd.DataFrame:
 def scores(results: JobResults, unique_id: str) -> pd.DataFrame:
     """Scores of every model on one series."""
     return results.scores(unique_id)
+
+
+@_cached(max_entries=256)
+def weights(results: JobResults, unique_id: str) -> pd.DataFrame | None:
+    """What the ensemble of one series is made of."""
+    return results.weights(unique_id)
+
+
+@_cached(max_entries=32)
+def decomposition(results: JobResults, unique_id: str) -> pd.DataFrame | None:
+    """What the history of one series is the sum of."""
+    return results.decomposition(unique_id)
 
 
 @_cached(max_entries=64)
@@ -65,3 +79,8 @@ def importance(results: JobResults) -> pd.DataFrame | None:
 def components(results: JobResults, unique_id: str) -> pd.DataFrame | None:
     """Components of one series' forecasts, for models that have them."""
     return results.components(unique_id)
+
+
+def account(results: JobResults, unique_id: str) -> Account:
+    """Which model one series is forecast by, and what happened to the others; from what is cached already."""
+    return account_of(scores(results, unique_id), leaderboard(results), weights(results, unique_id))

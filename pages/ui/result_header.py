@@ -8,7 +8,8 @@ from pages.ui import links, result_data
 from pages.ui.format import count, escape, metric_text, moment, number, percent, score
 from pages.ui.session import runtime, timezone
 from pages.ui.spec_view import SELECTION_TEXTS
-from services.results import JobResults, Leaderboard, ModelEntry
+from services.leaderboard import Leaderboard, ModelEntry
+from services.results import JobResults
 from training.spec import ForecastSpec, ModelName, Selection
 
 _WORTH_SAYING = 0.005  # a smaller difference from seasonal naive is none
@@ -31,6 +32,12 @@ def header(results: JobResults) -> None:
     st.markdown(headline(best, board, spec))
     if board.is_held_out:
         st.caption(MEASURED)
+    for covariate in board.suspicious:
+        st.warning(
+            f"**{escape(covariate.name)}** may hold the answer itself: it lowers the error by "
+            f"{percent(covariate.gain, 0)}. Don't rely on these numbers before you have read about it under Explain.",
+            icon=":material/report:",
+        )
     better = better_choice(board)
     if better:
         st.info(better, icon=":material/lightbulb:")
@@ -74,7 +81,7 @@ def headline(best: ModelEntry, board: Leaderboard, spec: ForecastSpec) -> str:
     """How far off the forecasts are, as a sentence, Markdown."""
     worth = board.expected
     is_each = board.selection == Selection.PER_SERIES and best.n_series > 1
-    who = "The forecasts are" if is_each else f"**{best.model}** is"
+    who = "The forecasts are" if is_each else f"{_named(best, board)} is"
     windows = f"{count(board.n_windows, 'backtest')} of {spec.frequency.plural(spec.horizon)}"
     match board.metric:
         case "wape" | "smape":
@@ -95,7 +102,18 @@ def headline(best: ModelEntry, board: Leaderboard, spec: ForecastSpec) -> str:
             f". Each series uses the model that was best on it; {best.model} is it for "
             f"{percent(best.share_won, 0)} of them"
         )
+    elif best.share_won is not None and best.share_won < 1:
+        text += (
+            f". Where it has no forecast ({percent(1 - best.share_won)} of the series), the next best model that has "
+            "one stands in"
+        )
     return f"{text}."
+
+
+def _named(best: ModelEntry, board: Leaderboard) -> str:
+    if best.model == ModelName.ENSEMBLE and board.ensemble and board.ensemble.members:
+        return f"**{best.model}**, which combines {count(len(board.ensemble.members), 'model')},"
+    return f"**{best.model}**"
 
 
 def better_choice(board: Leaderboard) -> str:
@@ -108,7 +126,8 @@ def better_choice(board: Leaderboard) -> str:
     if gain < _WORTH_CHANGING:
         return ""
     if board.selection == Selection.PER_SERIES:
-        way, change = "One model for all series", SELECTION_TEXTS[Selection.OVERALL]
+        which = f" ({board.first.model})" if board.first else ""
+        way, change = f"One model for all series{which}", SELECTION_TEXTS[Selection.OVERALL]
     else:
         way, change = "The best model for each series", SELECTION_TEXTS[Selection.PER_SERIES]
     return (

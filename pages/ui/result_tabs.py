@@ -8,22 +8,22 @@ import pandas as pd
 import streamlit as st
 
 from pages.ui import charts, result_data, spec_view
+from pages.ui.chart_style import PLOT
 from pages.ui.downloads import downloads
-from pages.ui.format import escape, metric_text, number, percent, score, sentence
-from pages.ui.result_header import against_naive
-from pages.ui.result_picker import MAX_OPTIONS, View, recent
+from pages.ui.format import escape, metric_text
+from pages.ui.result_account import account
+from pages.ui.result_picker import MAX_OPTIONS, View, recent, with_best
 from services.results import JobResults, error_by_step
 from training import artifacts
 from training.panel import SINGLE_SERIES
 
 _SHARES = ("wape", "mape", "smape", "skill")
-_PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 
 
 def forecast_tab(results: JobResults, view: View) -> None:
     """History and forecast of the series, as a chart and as a table."""
     spec = results.spec
-    _failure(results, view)
+    account(results, view)
     history = result_data.history(results, view.unique_id)
     forecast = result_data.forecast(results, view.unique_id)
     figure = charts.forecast_figure(
@@ -32,10 +32,10 @@ def forecast_tab(results: JobResults, view: View) -> None:
         models=view.models,
         levels=spec.levels,
         target=spec.roles.target,
-        colours=view.colours,
+        lines=view.lines,
         theme=view.theme,
     )
-    st.plotly_chart(figure, key="chart_forecast", config=_PLOT, alt=f"History and forecast of {view.unique_id}")
+    st.plotly_chart(figure, key="chart_forecast", config=PLOT, alt=f"History and forecast of {view.unique_id}")
     shown = forecast[forecast[artifacts.MODEL].isin(view.models)]
     with st.expander("Forecast as a table", key="results_forecast_table", icon=":material/table:"):
         st.dataframe(
@@ -65,45 +65,24 @@ def backtest_tab(results: JobResults, view: View) -> None:
         models=view.models,
         level=spec.levels[0] if spec.levels else None,
         target=spec.roles.target,
-        colours=view.colours,
+        lines=view.lines,
         theme=view.theme,
     )
-    st.plotly_chart(figure, key="chart_backtest", config=_PLOT, alt=f"Backtest of {view.unique_id}")
+    st.plotly_chart(figure, key="chart_backtest", config=PLOT, alt=f"Backtest of {view.unique_id}")
     left, right = st.columns(2)
     with left:
         st.subheader("Error by horizon")
-        errors = error_by_step(backtest)
-        figure = charts.horizon_figure(errors, noun=spec.frequency.noun, colours=view.colours, theme=view.theme)
-        st.plotly_chart(figure, key="chart_horizon", config=_PLOT, alt="Mean absolute error by periods ahead")
+        shown = with_best(view)
+        errors = error_by_step(backtest[backtest[artifacts.MODEL].isin(shown)])
+        figure = charts.horizon_figure(errors, noun=spec.frequency.noun, lines=view.lines, theme=view.theme)
+        st.plotly_chart(figure, key="chart_horizon", config=PLOT, alt="Mean absolute error by periods ahead")
+        if len(shown) < len(view.ranked):
+            st.caption(f"The {len(shown)} chosen or best of {len(view.ranked)} models. Choose others under Models.")
     with right:
         st.subheader("Scores of this series")
-        table = result_data.scores(results, view.unique_id).drop(columns=artifacts.ID)
+        table = _best_first(result_data.scores(results, view.unique_id), str(spec.metric))
         st.dataframe(_percentages(table), hide_index=True, key="table_scores", alt="Scores by model of this series",
                      column_config=_score_columns(results))  # fmt: skip
-
-
-def leaderboard_tab(results: JobResults, view: View) -> None:
-    """Models over all series against seasonal naive."""
-    board = result_data.leaderboard(results)
-    figure = charts.leaderboard_figure(board.models, metric=board.metric, colours=view.colours, theme=view.theme)
-    st.plotly_chart(figure, key="chart_leaderboard", config=_PLOT, alt="Backtest error by model, best first")
-    st.caption("The dotted line is seasonal naive: repeating the last season. A model right of it adds nothing.")
-    rows = [
-        {
-            "Rank": entry.rank,
-            "Model": entry.model,
-            metric_text(board.metric): score(entry.score, board.metric),
-            "Against seasonal naive": against_naive(entry.skill_vs_seasonal_naive),
-            "Chosen for": percent(entry.share_won, 0),
-            **{f"{level} % holds": percent(entry.coverage.get(str(level))) for level in results.spec.levels},
-            "Series": entry.n_series,
-            "Failed": entry.n_failed,
-            "Commonest reason": entry.commonest_reason or "",
-            "Seconds": number(entry.seconds),
-        }
-        for entry in board.models
-    ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, key="table_leaderboard", alt="Models, best first")
 
 
 def series_tab(results: JobResults, _view: View) -> None:
@@ -134,28 +113,6 @@ def series_tab(results: JobResults, _view: View) -> None:
             **_score_columns(results),
         },
     )  # fmt: skip
-
-
-def explain_tab(results: JobResults, view: View) -> None:
-    """What the models go by, for those that can truly say."""
-    importance = result_data.importance(results)
-    components = result_data.components(results, view.unique_id)
-    has_importance = importance is not None and not importance.empty
-    has_components = components is not None and not components.empty
-    if not has_importance and not has_components:
-        st.info("None of these models can truthfully say what its forecast is made of, so nothing is shown here.")
-        return
-    if importance is not None and has_importance:
-        for model, rows in importance.groupby(artifacts.MODEL):
-            st.subheader(f"{model}: what it goes by")
-            st.caption("Over all series. A weighty feature is one the model used much, not a cause.")
-            figure = charts.importance_figure(rows, colour=view.colours[str(model)], theme=view.theme)
-            st.plotly_chart(figure, key=f"chart_importance_{model}", config=_PLOT, alt=f"Importances of {model}")
-    if components is not None and has_components:
-        for model, rows in components.groupby(artifacts.MODEL):
-            st.subheader(f"{model}: what the forecast is the sum of")
-            figure = charts.components_figure(rows, colour=view.colours[str(model)], theme=view.theme)
-            st.plotly_chart(figure, key=f"chart_components_{model}", config=_PLOT, alt=f"Components of {model}")
 
 
 def details_tab(results: JobResults, _view: View) -> None:
@@ -192,16 +149,12 @@ def _change(change: dict[str, Any], *, has_series: bool) -> str:
     return f"{text} ({', '.join(examples)}{more})"
 
 
-def _failure(results: JobResults, view: View) -> None:
-    """Say so where this series has no forecast, or another model's."""
-    table = result_data.series(results)
-    row = table[table[artifacts.ID] == view.unique_id].iloc[0]
-    reason = escape(sentence(row[artifacts.REASON]))
-    if not view.selected:
-        st.error(f"No model could forecast this series. {reason}", icon=":material/error:")
-    elif row[artifacts.FALLBACK]:
-        stand_in = escape(str(row[artifacts.FALLBACK]))
-        st.warning(f"{stand_in} stands in for this series. {reason}", icon=":material/warning:")
+def _best_first(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Scores of a series without what is the same or empty for every model."""
+    empty = [
+        name for name in (artifacts.REASON, artifacts.FALLBACK) if not scores[name].astype(object).fillna("").any()
+    ]
+    return scores.drop(columns=[artifacts.ID, *empty]).sort_values(metric, kind="stable", ignore_index=True)
 
 
 def _percentages(table: pd.DataFrame, *, score_metric: str = "") -> pd.DataFrame:

@@ -120,9 +120,12 @@ def basics(frequency: Frequency, roles: ColumnRoles, profile: Profile, *, most_w
         + " ".join(f"{PRESET_TEXTS[preset]}: {plan.words}." for preset, plan in PRESETS.items()),
     )  # fmt: skip
     st.multiselect(
-        "Models", model_help.ORDER, key="models",
-        help=f"What each costs is in brackets; more models make the Ensemble steadier.\n\n{model_help.help_text()}",
+        "Models", model_help.ORDER, key="models", wrap=True,
+        help="Each is backtested, and the Ensemble combines them. “About the models” says what each does and costs.",
     )  # fmt: skip
+    with st.expander("About the models", key="configure_about", icon=":material/menu_book:"):
+        st.caption("In brackets what each costs beside the others.")
+        st.markdown(model_help.help_text())
     _covariates(roles)
     st.selectbox(
         "Public holidays", _and_chosen(_COUNTRY_CODES, "holidays_country"), index=None, key="holidays_country",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.ui.charts import Palette
+from pages.ui.chart_style import Palette
 from pages.ui.format import shorten
 from training.artifacts import ID, TARGET, TIME
 

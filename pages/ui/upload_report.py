@@ -8,7 +8,7 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from pages.ui.charts import palette
+from pages.ui.chart_style import palette
 from pages.ui.format import count, escape, period, shorten
 from pages.ui.session import runtime
 from pages.ui.upload_chart import series_figure

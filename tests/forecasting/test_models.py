@@ -12,9 +12,10 @@ from tests.support.forecasting import panel_of, seasonal, spec_of, stamps
 from tests.support.models import forecast, framed_of, setting_of
 from training.frequency import OFFERED, Frequency
 from training.models import forecaster
-from training.spec import ModelName
+from training.spec import INTERMITTENT, ModelName
 
 ALL = list(ModelName)
+SEASONLESS = {ModelName.NAIVE, ModelName.DRIFT, ModelName.HISTORIC_AVERAGE, *INTERMITTENT}
 H = 4
 
 
@@ -77,7 +78,7 @@ def test_a_single_series_is_forecast(model):
     y = seasonal(72, noise=0.5)
     rows = forecast(model, panel_of({"all": y}), spec_of(horizon=12)).rows
     truth = seasonal(84, noise=0.0)[72:]
-    assert np.abs(rows["mean"] - truth).mean() < 8
+    assert np.abs(rows["mean"] - truth).mean() < (25 if model in SEASONLESS else 8)
 
 
 def test_seasonal_naive_repeats_the_last_season_and_names_its_fallback():

@@ -85,7 +85,7 @@ def test_failed_series_are_rows_with_a_reason_and_fallbacks_are_named(done):
     assert done.entry("XGBoost")["commonest_reason"]
     no_forecast = set(done.forecast.loc[done.forecast["unique_id"] == "tiny", "model"])
     assert no_forecast == {"SeasonalNaive"}
-    assert scores.loc[("tiny", "Ensemble"), "reason"] == "fewer than two of its members have a forecast"
+    assert scores.loc[("tiny", "Ensemble"), "reason"] == "fewer than two of its members have a usable forecast"
 
 
 def test_each_series_with_a_forecast_has_one_selected_model_which_is_its_best(done):
@@ -321,3 +321,21 @@ def test_pipeline_accepts_what_a_job_hands_over(tmp_path, panel):
     panel.assign(unused="x").to_parquet(path)
     done = run_panel(tmp_path, pd.read_parquet(path), spec_of(models=("SeasonalNaive",)))
     assert "unused" not in done.frame(artifacts.HISTORY)
+
+
+def test_the_backtest_of_a_huge_panel_holds_the_models_in_use(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.results._MAX_BACKTEST_ROWS", 10)
+    spec = spec_of(models=("Theta", "CES", "Drift", "Ensemble"), n_windows=2)
+    done = run_panel(tmp_path, panel_of({"a": seasonal(60), "b": seasonal(60, 1)}), spec)
+    used = set(done.scores.loc[done.scores["selected"], "model"])
+    assert set(done.backtest["model"]) == {"SeasonalNaive", "Ensemble", *used}
+    assert set(done.forecast["model"]) == set(spec.models)
+    assert done.entry("Drift")["score"] is not None
+
+
+def test_long_tables_are_the_same_however_many_series_are_made_at_once(tmp_path, monkeypatch, panel, done):
+    monkeypatch.setattr("training.results._SERIES_A_PART", 2)
+    spec = spec_of(models=ALL, n_windows=3, covariates={"visits": "past"}, selection="per_series")
+    parts = run_panel(tmp_path, panel, spec)
+    pd.testing.assert_frame_equal(parts.forecast, done.forecast)
+    pd.testing.assert_frame_equal(parts.backtest, done.backtest)

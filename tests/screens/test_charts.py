@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pages.ui import charts
-from services.results import ModelEntry, error_by_step
+from pages.ui import charts, explain_charts
+from pages.ui.chart_style import DARK, LIGHT, Palette
+from services.leaderboard import ModelEntry
+from services.results import error_by_step
 from tests.support.results import MODELS, spec, write_run
 from training import artifacts as a
+from training.spec import ModelName
 
-COLOURS = charts.LIGHT.of_models(MODELS)
+LINES = LIGHT.lines(MODELS)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def named(figure: charts.go.Figure, name: str) -> object:
 
 def forecast_figure(run: Path, **changes: object) -> charts.go.Figure:
     fields = {
-        "models": ["XGBoost"], "levels": (80, 95), "target": "revenue", "colours": COLOURS, "theme": charts.LIGHT,
+        "models": ["XGBoost"], "levels": (80, 95), "target": "revenue", "lines": LINES, "theme": LIGHT,
     }  # fmt: skip
     return charts.forecast_figure(frame(run, a.HISTORY), frame(run, a.FORECAST), **(fields | changes))
 
@@ -61,7 +64,7 @@ def test_only_the_first_of_several_models_has_intervals(run: Path) -> None:
 def test_the_interval_of_a_single_step_has_a_width(run: Path) -> None:
     one = frame(run, a.FORECAST).groupby(a.MODEL).head(1)
     figure = charts.forecast_figure(
-        frame(run, a.HISTORY), one, models=["XGBoost"], levels=(80,), target="y", colours=COLOURS, theme=charts.LIGHT
+        frame(run, a.HISTORY), one, models=["XGBoost"], levels=(80,), target="y", lines=LINES, theme=LIGHT
     )
     band = named(figure, "80 % interval")
     row = one.query("model == 'XGBoost'").iloc[0]
@@ -72,7 +75,7 @@ def test_the_interval_of_a_single_step_has_a_width(run: Path) -> None:
 def test_backtest_windows_of_a_single_step_have_bands(run: Path) -> None:
     first = frame(run, a.BACKTEST).groupby([a.MODEL, a.CUTOFF]).head(1)
     figure = charts.backtest_figure(
-        frame(run, a.HISTORY), first, models=["XGBoost"], level=80, target="y", colours=COLOURS, theme=charts.LIGHT
+        frame(run, a.HISTORY), first, models=["XGBoost"], level=80, target="y", lines=LINES, theme=LIGHT
     )
     xs = [x for x in named(figure, "80 % interval").x if x is not None]
     assert len(set(xs)) == 2 * spec().n_windows
@@ -81,8 +84,8 @@ def test_backtest_windows_of_a_single_step_have_bands(run: Path) -> None:
 def test_a_model_without_a_forecast_for_this_series_is_left_out(run: Path) -> None:
     rows = frame(run, a.FORECAST).query("model != 'Prophet'")
     figure = charts.forecast_figure(
-        frame(run, a.HISTORY), rows, models=["Prophet", "XGBoost"], levels=(80,), target="y", colours=COLOURS,
-        theme=charts.DARK,
+        frame(run, a.HISTORY), rows, models=["Prophet", "XGBoost"], levels=(80,), target="y", lines=LINES,
+        theme=DARK,
     )  # fmt: skip
     assert "Prophet" not in [trace.name for trace in figure.data]
 
@@ -91,7 +94,7 @@ def test_a_series_of_one_row_without_forecast_is_still_a_chart() -> None:
     history = pd.DataFrame({a.TIME: [pd.Timestamp("2026-01-01")], a.TARGET: [1.0]})
     nothing = pd.DataFrame({a.TIME: [], a.MODEL: [], a.MEAN: []})
     figure = charts.forecast_figure(
-        history, nothing, models=["XGBoost"], levels=(80,), target="y", colours=COLOURS, theme=charts.LIGHT
+        history, nothing, models=["XGBoost"], levels=(80,), target="y", lines=LINES, theme=LIGHT
     )
     assert len(figure.data) == 1
 
@@ -100,9 +103,7 @@ def test_evenly_spaced_history_is_sent_as_start_and_step() -> None:
     ds = pd.date_range("2026-01-01", periods=100_000, freq="h")
     history = pd.DataFrame({a.TIME: ds, a.TARGET: np.arange(100_000, dtype=float)})
     nothing = pd.DataFrame({a.TIME: [], a.MODEL: [], a.MEAN: []})
-    figure = charts.forecast_figure(
-        history, nothing, models=[], levels=(), target="y", colours=COLOURS, theme=charts.LIGHT
-    )
+    figure = charts.forecast_figure(history, nothing, models=[], levels=(), target="y", lines=LINES, theme=LIGHT)
     assert (figure.data[0].x, figure.data[0].dx) == (None, 3_600_000)
     assert len(figure.to_json()) < 700_000
 
@@ -116,7 +117,7 @@ def test_large_amounts_keep_all_their_digits(run: Path) -> None:
     history = frame(run, a.HISTORY)
     history[a.TARGET] += 123_456_789.0
     figure = charts.forecast_figure(
-        history, frame(run, a.FORECAST), models=[], levels=(), target="y", colours=COLOURS, theme=charts.LIGHT
+        history, frame(run, a.FORECAST), models=[], levels=(), target="y", lines=LINES, theme=LIGHT
     )
     assert figure.data[0].y.tolist() == history[a.TARGET].tolist()
 
@@ -126,7 +127,7 @@ def test_a_backtest_has_few_traces_however_many_windows(tmp_path: Path, n_window
     write_run(tmp_path / "r", spec(n_windows=n_windows, step_size=1))
     figure = charts.backtest_figure(
         frame(tmp_path / "r", a.HISTORY), frame(tmp_path / "r", a.BACKTEST), models=MODELS, level=80, target="y",
-        colours=COLOURS, theme=charts.LIGHT,
+        lines=LINES, theme=LIGHT,
     )  # fmt: skip
     assert len(figure.data) <= 3 + len(MODELS)
     assert len(figure.layout.shapes) == n_windows
@@ -134,8 +135,8 @@ def test_a_backtest_has_few_traces_however_many_windows(tmp_path: Path, n_window
 
 def test_no_line_joins_two_backtest_windows(run: Path) -> None:
     figure = charts.backtest_figure(
-        frame(run, a.HISTORY), frame(run, a.BACKTEST), models=["XGBoost"], level=None, target="y", colours=COLOURS,
-        theme=charts.LIGHT,
+        frame(run, a.HISTORY), frame(run, a.BACKTEST), models=["XGBoost"], level=None, target="y", lines=LINES,
+        theme=LIGHT,
     )  # fmt: skip
     assert sum(value is None for value in named(figure, "XGBoost").y) == 1
 
@@ -143,7 +144,7 @@ def test_no_line_joins_two_backtest_windows(run: Path) -> None:
 def test_the_leaderboard_leaves_out_what_has_no_score_and_marks_the_yardstick() -> None:
     entries = [ModelEntry(model="XGBoost", score=0.05), ModelEntry(model="SeasonalNaive", score=0.1),
                ModelEntry(model="Prophet", score=None)]  # fmt: skip
-    figure = charts.leaderboard_figure(entries, metric="wape", colours=COLOURS, theme=charts.LIGHT)
+    figure = explain_charts.leaderboard_figure(entries, metric="wape", lines=LINES, theme=LIGHT)
     assert list(figure.data[0].y) == ["XGBoost", "SeasonalNaive"]
     assert list(figure.data[0].text) == ["5.0 %", "10.0 %"]
     assert figure.layout.shapes[0].x0 == 0.1
@@ -151,7 +152,7 @@ def test_the_leaderboard_leaves_out_what_has_no_score_and_marks_the_yardstick() 
 
 def test_error_by_horizon_has_a_line_per_model(run: Path) -> None:
     errors = error_by_step(frame(run, a.BACKTEST))
-    figure = charts.horizon_figure(errors, noun="month", colours=COLOURS, theme=charts.LIGHT)
+    figure = charts.horizon_figure(errors, noun="month", lines=LINES, theme=LIGHT)
     assert {trace.name for trace in figure.data} == set(MODELS)
     assert list(named(figure, "XGBoost").y) == pytest.approx([5.0] * 6)
 
@@ -161,7 +162,7 @@ def test_components_beyond_eight_are_added_up_so_that_the_rows_still_sum_to_the_
     rows = pd.DataFrame(
         [(day, f"part {i}", float(i) - 3) for day in ds for i in range(12)], columns=[a.TIME, "component", "value"]
     )
-    figure = charts.components_figure(rows, colour="#0072b2", theme=charts.LIGHT)
+    figure = explain_charts.components_figure(rows, colour="#0072b2", theme=LIGHT)
     forecast, *parts = figure.data
     assert [forecast.name, parts[-1].name] == ["forecast", "other"]
     assert len(parts) == 9
@@ -170,19 +171,81 @@ def test_components_beyond_eight_are_added_up_so_that_the_rows_still_sum_to_the_
 
 def test_components_that_are_always_zero_are_left_out() -> None:
     rows = pd.DataFrame({a.TIME: pd.Timestamp("2026-01-01"), "component": ["trend", "holiday"], "value": [5.0, 0.0]})
-    figure = charts.components_figure(rows, colour="#0072b2", theme=charts.LIGHT)
+    figure = explain_charts.components_figure(rows, colour="#0072b2", theme=LIGHT)
     assert [trace.name for trace in figure.data] == ["forecast", "trend"]
 
 
 def test_long_feature_names_are_shortened_on_the_axis_whole_on_hover_and_never_merged() -> None:
     names = [f"rolling_mean_of_{n}_periods_since_the_last" for n in (7, 8)]
     rows = pd.DataFrame({"feature": names, "importance": [0.6, 0.4]})
-    figure = charts.importance_figure(rows, colour="#0072b2", theme=charts.LIGHT)
+    figure = explain_charts.importance_figure(rows, colour="#0072b2", axis="Share", theme=LIGHT)
     assert len(set(figure.data[0].y)) == 2
     assert list(figure.data[0].customdata) == names
     assert all(len(text) <= 28 for text in figure.layout.yaxis.ticktext)
 
 
 def test_the_yardstick_is_grey_and_models_keep_their_colour() -> None:
-    assert COLOURS["SeasonalNaive"] == charts.LIGHT.muted
-    assert len(set(COLOURS.values())) == len(MODELS)
+    assert LINES["SeasonalNaive"].colour == LIGHT.muted
+    assert len(set(LINES.values())) == len(MODELS)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_every_model_has_a_line_of_its_own_and_the_best_ones_differ_in_colour(theme: Palette) -> None:
+    lines = theme.lines(ModelName)
+    assert len(set(lines.values())) == len(ModelName)
+    others = [line for model, line in lines.items() if model != "SeasonalNaive"]
+    assert len({line.colour for line in others[:7]}) == 7
+    assert {line.dash for line in others[:7]} == {"solid"}
+
+
+def test_models_past_the_last_colour_are_drawn_dashed(run: Path) -> None:
+    lines = LIGHT.lines([*(f"m{i}" for i in range(7)), "XGBoost"])
+    assert named(forecast_figure(run, lines=lines), "XGBoost").line.dash == "dash"
+
+
+def test_an_error_far_off_does_not_press_the_other_bars_together() -> None:
+    entries = [ModelEntry(model=name, score=error) for name, error in
+               [("Theta", 0.05), ("SeasonalNaive", 0.1), ("HistoricAverage", 2.0)]]  # fmt: skip
+    figure = explain_charts.leaderboard_figure(entries, metric="wape", lines=LINES, theme=LIGHT)
+    assert figure.layout.xaxis.range == pytest.approx((0, 0.3))
+    assert list(figure.data[0].text) == ["5.0 %", "10.0 %", "200.0 % →"]
+
+
+def test_a_leaderboard_without_scores_is_still_a_chart() -> None:
+    entries = [ModelEntry(model="Theta", score=None)]
+    assert not explain_charts.leaderboard_figure(entries, metric="wape", lines=LINES, theme=LIGHT).data[0].x
+
+
+def test_weights_are_bars_in_the_colours_of_the_models() -> None:
+    figure = explain_charts.weights_figure([("XGBoost", 0.7), ("SeasonalNaive", 0.3)], lines=LINES, theme=DARK)
+    assert list(figure.data[0].text) == ["70 %", "30 %"]
+    assert list(figure.data[0].marker.color) == [LINES["XGBoost"].colour, LINES["SeasonalNaive"].colour]
+
+
+def parts(n: int, *names: str) -> pd.DataFrame:
+    ds = pd.date_range("2020-01-01", periods=n, freq="h")
+    return pd.concat(
+        pd.DataFrame({a.TIME: ds, "component": name, "value": np.arange(n) + 10.0**i}) for i, name in enumerate(names)
+    )
+
+
+def test_a_history_is_taken_apart_into_trend_seasons_from_short_to_long_and_remainder() -> None:
+    rows = parts(50, "remainder", "season 168", "season 24", "trend")
+    figure = explain_charts.decomposition_figure(rows, colour="#0072b2", theme=LIGHT, label=str.upper)
+    assert [trace.name for trace in figure.data] == ["HISTORY", "TREND", "SEASON 24", "SEASON 168", "REMAINDER"]
+    whole, *each = figure.data
+    assert np.sum([part.y for part in each], axis=0) == pytest.approx(whole.y)
+
+
+def test_of_a_long_history_the_latest_part_is_drawn() -> None:
+    rows = parts(5_000, "trend", "remainder")
+    figure = explain_charts.decomposition_figure(rows, colour="#0072b2", theme=LIGHT)
+    assert {len(trace.x) for trace in figure.data} == {explain_charts.MAX_POINTS}
+    assert pd.Timestamp(figure.data[0].x[-1]) == rows[a.TIME].max()
+
+
+def test_a_remainder_that_is_only_rounding_is_drawn_as_nothing() -> None:
+    rows = parts(20, "trend", "remainder")
+    rows.loc[rows["component"] == "remainder", "value"] = 1e-14
+    figure = explain_charts.decomposition_figure(rows, colour="#0072b2", theme=LIGHT)
+    assert set(figure.data[-1].y) == {0.0}

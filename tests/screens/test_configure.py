@@ -123,7 +123,7 @@ def test_create_job_makes_a_pending_job_of_what_is_on_screen_and_goes_to_it(stag
     app = stage.open("configure", dataset="d1")
     app.number_input(key="horizon").set_value(6).run()
     app.get_by_key("preset").set_value(Preset.FAST).run()
-    app.multiselect(key="models").set_value([ModelName.PROPHET]).run()
+    app.get_by_key("models").set_value([ModelName.PROPHET]).run()
     app.text_input(key="job_name").set_value("Next half year").run()
     create(app)
     assert not app.exception
@@ -228,9 +228,10 @@ def test_one_model_for_all_is_the_default_and_the_form_says_why(stage: Stage) ->
 
 def test_every_model_is_offered_with_a_sentence_and_its_cost(stage: Stage) -> None:
     stage.dataset()
-    models = stage.open("configure", dataset="d1").get_by_key("models")
-    assert set(models.options) == set(ModelName)
-    assert all(f"- **{model}** " in models.help for model in ModelName)
+    app = stage.open("configure", dataset="d1")
+    assert set(app.get_by_key("models").options) == set(ModelName)
+    assert all(f"- **{model}** " in texts(app) for model in ModelName)
+    assert "(nothing on top of theirs)" in texts(app)
 
 
 def test_an_ensemble_of_nothing_is_refused_in_words(stage: Stage) -> None:

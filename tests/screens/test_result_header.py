@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pages.ui.result_header import better_choice, headline
-from services.results import Choice, Leaderboard, ModelEntry
+from services.leaderboard import Choice, EnsembleEntry, Leaderboard, ModelEntry
 from tests.support.results import spec
 
 
@@ -59,7 +59,7 @@ def test_seasonal_naive_is_never_said_to_be_worse_than_itself() -> None:
 
 
 def test_a_clearly_better_way_to_choose_is_pointed_out() -> None:
-    assert "One model for all series would have been 20 % better" in better_choice(board(overall=0.08))
+    assert "One model for all series (XGBoost) would have been 20 % better" in better_choice(board(overall=0.08))
     assert "The best model for each series would have been 20 % better" in better_choice(
         board(selection="overall", per_series=0.08)
     )
@@ -68,3 +68,19 @@ def test_a_clearly_better_way_to_choose_is_pointed_out() -> None:
 def test_a_difference_within_noise_is_not_pointed_out() -> None:
     assert better_choice(board(overall=0.099)) == ""
     assert better_choice(board(overall=0.2)) == ""
+
+
+def test_choosing_per_series_is_held_against_the_ensemble_where_that_leads() -> None:
+    per_series = board(overall=0.08)
+    ensemble = ModelEntry(model="Ensemble", score=0.07, rank=1)
+    text = better_choice(per_series.model_copy(update={"models": (ensemble, *per_series.models)}))
+    assert text.startswith("One model for all series (Ensemble) would have been 20 % better")
+
+
+def test_an_ensemble_says_how_many_models_it_combines_and_where_it_could_not() -> None:
+    of = board(selection="overall", model="Ensemble", share_won=0.75).model_copy(
+        update={"ensemble": EnsembleEntry(weights={"Theta": 0.6, "CES": 0.4, "Prophet": 0.0})}
+    )
+    assert said(of).startswith("**Ensemble**, which combines 2 models, is on average **8.0 % off**")
+    assert "Where it has no forecast (25.0 % of the series), the next best model" in said(of)
+    assert "stands in" not in said(board(selection="overall", share_won=1.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.ui import session
 from services.domain.access import User
-from tests.support.results import SERIES, spec
+from tests.support.results import DROPPED, MANY, SERIES, edit_entry, edit_leaderboard, edit_scores, spec
 from tests.support.screens import Stage, texts
 from training import artifacts
 
@@ -170,7 +171,7 @@ def test_backtest_shows_forecasts_over_actuals_and_scores_of_the_series(stage: S
     app = tab(stage.open("results", job="j1"), "Backtest")
     assert {"revenue (actual)", "XGBoost"} <= set(traces(app))
     assert len(charts(app)) == 2
-    assert list(app.dataframe[0].value["model"]) == ["SeasonalNaive", "XGBoost", "Prophet"]
+    assert list(app.dataframe[0].value["model"]) == ["XGBoost", "SeasonalNaive", "Prophet"]
 
 
 def test_the_leaderboard_is_best_first(stage: Stage) -> None:
@@ -190,7 +191,8 @@ def test_series_are_listed_worst_first(stage: Stage) -> None:
 def test_importances_are_shown_where_a_model_has_them(stage: Stage) -> None:
     stage.completed()
     app = tab(stage.open("results", job="j1"), "Explain")
-    assert "XGBoost: what it goes by" in texts(app)
+    assert "XGBoost: what moves its forecasts" in texts(app)
+    assert "mean absolute SHAP values" in texts(app)
     assert "sum of" not in texts(app)
 
 
@@ -244,3 +246,123 @@ def test_a_damaged_run_is_a_message_not_a_crash(stage: Stage) -> None:
     app = stage.open("results", job="j1")
     assert not app.exception
     assert "no readable history" in texts(app).replace("\\", "")
+
+
+def with_ensemble(stage: Stage) -> Path:
+    """A finished job of every model there is, one for all series."""
+    stage.completed(of=spec(models=MANY, selection="overall"))
+    return stage.results.root / "run-j1"
+
+
+def test_the_series_model_and_the_yardstick_are_drawn_first_and_no_more_than_can_be_told_apart(stage: Stage) -> None:
+    with_ensemble(stage)
+    app = stage.open("results", job="j1")
+    models = app.get_by_key(f"results_models_{SERIES[1]}")
+    assert models.value == ["Ensemble", "SeasonalNaive"]
+    assert models.options[:3] == ["Ensemble", "XGBoost", "Theta"], "best first"
+    assert models.proto.max_selections == 8
+    app = tab(app, "Backtest")
+    by_horizon = [trace["name"] for trace in charts(app)[1]["data"]]
+    assert len(by_horizon) == 8
+    assert {"Ensemble", "SeasonalNaive"} < set(by_horizon)
+    assert "The 8 chosen or best of 15 models" in texts(app)
+
+
+def test_the_leaderboard_shows_what_the_ensemble_is_made_of(stage: Stage) -> None:
+    with_ensemble(stage)
+    app = tab(stage.open("results", job="j1"), "Leaderboard")
+    assert "Half the median of its models, half their average by weight" in texts(app).replace("\\", "")
+    (bars,) = charts(app)[1]["data"]
+    assert bars["y"][0] == "XGBoost", "the weightiest on top"
+    assert "Ensemble" not in bars["y"]
+
+
+def test_a_model_left_out_early_is_shown_as_that_with_the_reason_and_not_offered(stage: Stage) -> None:
+    run = with_ensemble(stage)
+    edit_entry(run, "AutoARIMA", dropped=DROPPED, n_failed=3, commonest_reason=DROPPED)
+    for name in SERIES:
+        edit_scores(run, name, "AutoARIMA", reason=DROPPED)
+    edit_entry(run, "AutoETS", n_fallback=2)
+    app = stage.open("results", job="j1")
+    assert "AutoARIMA" not in app.get_by_key(f"results_models_{SERIES[1]}").options
+    assert not any("other models" in expander.label for expander in app.expander)
+    app = tab(app, "Leaderboard")
+    assert "**AutoARIMA** was left out early. Given up after the latest backtest window" in texts(app)
+    assert "AutoARIMA" not in charts(app)[0]["data"][0]["y"]
+    table = app.dataframe[0].value.set_index("Model")
+    assert table.index[-1] == "AutoARIMA"
+    assert table.loc["AutoARIMA", "Rank"] == "–"
+    assert table.loc["AutoARIMA", ["WAPE", "Against seasonal naive", "80 % holds"]].tolist() == ["–", "–", "–"]
+    assert table.loc["AutoARIMA", "Note"].startswith("Given up after the latest backtest window")
+    assert table.loc["AutoETS", "Stand-ins"] == 2
+
+
+def test_an_ensemble_says_what_it_combines_for_the_series(stage: Stage) -> None:
+    with_ensemble(stage)
+    app = stage.open("results", job="j1")
+    assert "Ensemble combines here: XGBoost " in texts(app)
+    assert "and 10 more" in texts(app)
+    app = tab(app, "Explain")
+    assert "What the ensemble of this series is made of" in texts(app)
+
+
+def test_a_series_forecast_by_another_model_says_by_which_and_why(stage: Stage) -> None:
+    run = with_ensemble(stage)
+    edit_scores(run, "South / Tea", "Ensemble", selected=False, reason="fewer than two of its models have a forecast")
+    edit_scores(run, "South / Tea", "Theta", selected=True, fallback="Theta without season")
+    edit_scores(run, "South / Tea", "AutoETS", fallback="AutoETS without season")
+    edit_scores(run, "South / Tea", "Prophet", reason="the fit did not converge")
+    app = stage.open("results", job="j1", results_series="South / Tea")
+    said = texts(app)
+    assert "Forecast by **Theta**, because Ensemble could not: Fewer than two of its models have a forecast" in said
+    assert "**Theta without season** stands in for Theta on this series" in said
+    notes = app.dataframe[0].value.set_index("Model")["Note"].to_dict()
+    assert notes == {"Prophet": "The fit did not converge.", "AutoETS": "AutoETS without season stands in."}
+    other = stage.open("results", job="j1", results_series="North / Tea")
+    assert not other.warning
+
+
+def test_the_history_is_taken_apart_where_the_run_did_that(stage: Stage) -> None:
+    with_ensemble(stage)
+    app = tab(stage.open("results", job="j1"), "Explain")
+    assert "What the history is the sum of" in texts(app)
+    names = [[trace.get("name") for trace in chart["data"]] for chart in charts(app)]
+    assert ["History", "Trend", "Season of 12 months", "Remainder"] in names
+
+
+def test_covariates_are_told_by_what_they_are_worth_and_a_suspicious_one_warns_everywhere(stage: Stage) -> None:
+    run = with_ensemble(stage)
+    edit_leaderboard(run, covariates=[
+        {"name": "price", "error_with": 0.6, "error_without": 0.7, "gain": 0.143, "is_suspicious": False},
+        {"name": "units_shipped", "error_with": 0.1, "error_without": 0.7, "gain": 0.83, "is_suspicious": True},
+        {"name": "weather", "error_with": 0.062, "error_without": 0.06, "gain": -0.03, "is_suspicious": False},
+        {"name": "moon", "error_with": 0.06, "error_without": 0.0603, "gain": 0.005, "is_suspicious": False},
+    ])  # fmt: skip
+    app = stage.open("results", job="j1")
+    assert "units_shipped** may hold the answer itself" in app.warning[0].value.replace("\\", "")
+    app = tab(app, "Explain")
+    assert "set it to Past only, or leave it out" in texts(app)
+    table = app.dataframe[0].value
+    assert list(table["Worth"]) == [
+        "14 % less error", "83 % less error (suspicious)", "3 % more error", "no difference",
+    ]  # fmt: skip
+    assert list(table["Error with it alone"])[:2] == ["0.6", "0.1"], "scaled, so not in percent"
+
+
+def test_results_of_an_older_run_show_what_there_is(stage: Stage) -> None:
+    stage.completed()
+    path = stage.results.root / "run-j1" / artifacts.LEADERBOARD
+    board = json.loads(path.read_text())
+    for name in ("ensemble", "covariates"):
+        board.pop(name)
+    for entry in board["models"]:
+        for name in ("n_fallback", "dropped"):
+            entry.pop(name)
+    path.write_text(json.dumps(board))
+    app = stage.open("results", job="j1")
+    for title in ("Forecast", "Backtest", "Leaderboard", "Explain"):
+        app = tab(app, title)
+        assert not app.exception
+        assert not app.error
+    assert "SHAP" not in texts(app), "its importances were counted otherwise"
+    assert "A weighty feature is one the model used much" in texts(app)

@@ -120,6 +120,12 @@ def test_seasonal_naive_alone_is_pointed_out() -> None:
     assert "could do better" in only(check(spec(models=(ModelName.SEASONAL_NAIVE,)), facts({"a": 60}))).text
 
 
+def test_yardsticks_alone_are_pointed_out_even_when_combined() -> None:
+    models = (ModelName.SEASONAL_NAIVE, ModelName.DRIFT, ModelName.ENSEMBLE)
+    assert "Only simple yardsticks are chosen" in only(check(spec(models=models), facts({"a": 60}))).text
+    assert check(spec(models=(*models, ModelName.THETA)), facts({"a": 60})) == []
+
+
 @pytest.mark.parametrize("alias", ["h", "D", "B", "W-MON", "MS", "ME", "QE-DEC", "YS-JAN"])
 def test_lengths_are_counted_in_periods_of_the_forecast(alias: str) -> None:
     ds = Frequency.parse(alias).following(pd.Timestamp("2003-02-05"), 60)

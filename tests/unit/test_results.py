@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -86,6 +87,28 @@ def test_the_leaderboard_names_its_winner(results: JobResults) -> None:
     board = results.leaderboard()
     assert board.best is not None
     assert (board.best.model, board.best.score, board.best.coverage["80"]) == ("XGBoost", 0.05, 0.79)
+
+
+def test_what_an_older_run_did_not_write_is_missing_not_an_error(results: JobResults, store: FolderResults) -> None:
+    board = json.loads((store.root / "run1" / artifacts.LEADERBOARD).read_text())
+    assert results.leaderboard().has_shap
+    del board["ensemble"], board["covariates"]
+    (store.root / "run1" / artifacts.LEADERBOARD).write_text(json.dumps(board))
+    old = results.leaderboard()
+    assert (old.ensemble, old.covariates, old.suspicious, old.has_shap) == (None, (), (), False)
+    assert results.weights("North / Tea") is None
+    assert results.decomposition("North / Tea") is None
+
+
+def test_an_ensemble_is_read_by_series_the_weightiest_first(tmp_path: Path) -> None:
+    run = spec(models=("SeasonalNaive", "XGBoost", "MSTL", "Ensemble"), selection="overall")
+    write_run(tmp_path / "run1", run)
+    job = finished_job(spec_json=run.to_json())
+    results = ResultService(OneJob(job), FolderResults(tmp_path)).open(ANA, JobId("j1"))
+    assert results.weights("North / Tea")["model"].tolist() == ["XGBoost", "MSTL", "SeasonalNaive"]
+    assert [model for model, _ in results.leaderboard().ensemble.members] == ["XGBoost", "MSTL", "SeasonalNaive"]
+    parts = results.decomposition("North / Tea").groupby("ds")["value"].sum()
+    assert parts.tolist() == pytest.approx(results.history("North / Tea")["y"].tolist())
 
 
 def test_a_run_without_its_leaderboard_says_so(results: JobResults, store: FolderResults) -> None:

@@ -46,7 +46,7 @@ def fit_batch(model: Any, rows: pd.DataFrame, h: int) -> tuple[pd.DataFrame, dic
     return out[np.repeat(~failed & ~wild, h)], errors
 
 
-class _Witness(NaNModel):  # type: ignore[misc]  # statsforecast has no types
+class _Witness(NaNModel):
     """Stands in for a model that raised, and remembers what it raised.
 
     statsforecast tells nobody about the error of a model with a ``fallback_model``, but it calls the fallback
@@ -57,8 +57,16 @@ class _Witness(NaNModel):  # type: ignore[misc]  # statsforecast has no types
         super().__init__(alias=MEAN)
         self.errors: list[str] = []
 
-    def forecast(self, y: np.ndarray, h: int, **_: object) -> dict[str, np.ndarray]:
-        del y
+    def forecast(
+        self,
+        y: np.ndarray,
+        h: int,
+        X: np.ndarray | None = None,  # noqa: N803  # statsforecast's own names
+        X_future: np.ndarray | None = None,  # noqa: N803
+        level: list[int] | None = None,
+        fitted: bool = False,
+    ) -> dict[str, np.ndarray]:
+        del y, X, X_future, level, fitted
         error = sys.exception()
         if isinstance(error, MemoryError):  # of the machine, not of the series
             raise error

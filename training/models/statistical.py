@@ -60,6 +60,11 @@ def _recent(frequency: Frequency) -> int:
     return max(1_000, 6 * frequency.season_lengths[-1])
 
 
+def _shown(frequency: Frequency) -> int:
+    """Rows of history that are taken apart to be shown: a year of hours would cost seconds a series."""
+    return max(2_000, 12 * frequency.season_lengths[-1])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Family:
     """How a family is fitted.
@@ -185,9 +190,9 @@ def _facts(history: pd.DataFrame) -> pd.DataFrame:
     """``n, low, high, finite`` by ``unique_id``."""
     y = history[TARGET]
     by_series = y.groupby(history[ID], observed=True, sort=False)
-    facts = by_series.agg(n="size", low="min", high="max")
-    facts["finite"] = np.isfinite(y).groupby(history[ID], observed=True, sort=False).all()
-    return facts
+    finite = np.isfinite(y).groupby(history[ID], observed=True, sort=False)
+    columns = {"n": by_series.size(), "low": by_series.min(), "high": by_series.max(), "finite": finite.all()}
+    return pd.DataFrame(columns)
 
 
 def _unfit(name: ModelName, needs: int, facts: pd.DataFrame) -> dict[str, str]:
@@ -215,16 +220,21 @@ def _fit(
     """
     positive = batch.index[(batch["low"] > 0) & family.on_log & bool(seasons)]
     negative = batch.index[(batch["low"] < 0) & (batch["high"] <= 0) & family.mirrored]
-    logged, turned = rows[ID].isin(positive), rows[ID].isin(negative)
-    y = rows[TARGET].where(~turned, -rows[TARGET])
-    y = y.where(~logged, np.log(y.where(logged, 1.0)))
-    part, errors = fit_batch(family.build(seasons), rows.assign(**{TARGET: y}), h)
-    mean = part[MEAN]
+    y = rows[TARGET].to_numpy(dtype=float, copy=True)
     if len(positive):
-        low, high = (np.log(part[ID].map(batch.loc[positive, column])) for column in ("low", "high"))
-        room = high - low
-        mean = np.exp(mean.clip(low - room, high + room)).where(part[ID].isin(positive), mean)
-    return part.assign(**{MEAN: mean.where(~part[ID].isin(negative), -mean)}), errors
+        logged = rows[ID].isin(positive).to_numpy()
+        y[logged] = np.log(y[logged])
+    if len(negative):
+        y[rows[ID].isin(negative).to_numpy()] *= -1.0
+    part, errors = fit_batch(family.build(seasons), rows.assign(**{TARGET: y}), h)
+    mean = part[MEAN].to_numpy(dtype=float, copy=True)
+    if len(positive):
+        logged = part[ID].isin(positive).to_numpy()
+        low, high = (np.log(part[ID][logged].map(batch[column]).to_numpy(dtype=float)) for column in ("low", "high"))
+        mean[logged] = np.exp(np.clip(mean[logged], 2 * low - high, 2 * high - low))
+    if len(negative):
+        mean[part[ID].isin(negative).to_numpy()] *= -1.0
+    return part.assign(**{MEAN: mean}), errors
 
 
 class NaiveForecaster(_Local):
@@ -267,7 +277,7 @@ class MSTLForecaster(_Local):
     """Seasons by repeated STL (Bandara and others, 2021), each repeated; the rest by ETS with a damped trend.
 
     Positive series are forecast on a log scale: worth 3 to 7 % on M3 and Tourism. Their history is taken apart
-    on its own scale all the same, so that its parts add up to ``y``.
+    on its own scale all the same, so that its parts add up to ``y``; of very long ones, the newest rows.
     """
 
     name: ClassVar = ModelName.MSTL
@@ -277,10 +287,11 @@ class MSTLForecaster(_Local):
         if not explain:
             return answer
         family = _FAMILIES[self.name]
-        facts = _facts(history)
+        shown = history.groupby(ID, observed=True, sort=False).tail(_shown(setting.frequency))
+        facts = _facts(shown)
         facts = facts[facts["finite"]]
         seasons = {str(name): family.seasons(n, setting.frequency) for name, n in facts["n"].items()}
-        return Forecast(rows=answer.rows, notes=answer.notes, decomposition=decompose(history, seasons))
+        return Forecast(rows=answer.rows, notes=answer.notes, decomposition=decompose(shown, seasons))
 
 
 class ARIMAForecaster(_Local):
