@@ -59,7 +59,7 @@ class Pool:
             TrainingError: a process was killed although it ran alone.
         """
         common = replace(common, setting=replace(common.setting, cores=self._panel_threads))
-        if self._cores == 1 or len(units) <= 1:
+        if self._cores == 1:
             with threadpoolctl.threadpool_limits(limits=1):
                 for unit in units:
                     tick(unit.step)
