@@ -35,7 +35,7 @@ class Backend(Protocol):
         common: Common,
         *,
         done: Callable[[Unit, float | None], None],
-        tick: Callable[[], None],
+        tick: Callable[[str | None], None],
     ) -> None:
         """Compute units, each through ``work.run_unit``, in any order, at once or one after another.
 
@@ -44,8 +44,8 @@ class Backend(Protocol):
             common: what they have in common.
             done: called in this thread once for each unit, after its result is in the folder, with the seconds
                 it took where these are known.
-            tick: called in this thread every few seconds. It may raise, and so may ``done``: then nothing of this
-                run is left computing.
+            tick: called in this thread every few seconds, with the step that is being computed where that is known.
+                It may raise, and so may ``done``: then nothing of this run is left computing.
 
         Raises:
             TrainingError: processes or machines were lost; finished units stay finished.
@@ -128,11 +128,13 @@ class Engine:
         self._pace.computed(unit, seconds)
         self._meter.done(unit.cost_s, self._pace.text)
 
-    def _tick(self) -> None:
+    def _tick(self, step: str | None) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise TimeLimitExceeded(
                 "The run reached its time limit before every model was done.",
                 remedy="Raise the time limit, or choose fewer models, series or backtest windows. "
                 "Finished parts are kept: a retry goes on from there.",
             )
+        if step is not None:
+            self._pace.begin(step)
         self._meter.say(self._pace.text)

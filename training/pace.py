@@ -67,7 +67,7 @@ class Pace:
         self._models[unit.model].left_s -= unit.cost_s
 
     def begin(self, step: str) -> None:
-        """Units of this step are started next."""
+        """Units of this step are computed now."""
         self._step = step
 
     def computed(self, unit: Unit, seconds: float | None) -> None:
@@ -90,10 +90,10 @@ class Pace:
         """Such as ``Theta: backtest 2 of 3 (3,200 of 10,000 series, 85 series/s, about 2 min left)``."""
         stage = self._stages.get(self._step)
         facts = []
-        if stage is not None and stage.computed:
+        if stage is not None and stage.found + stage.computed:
             facts.append(f"{stage.found + stage.computed:,} of {stage.total:,} series")
-            if self._elapsed_s() >= _SPEAK_AFTER_S:
-                facts.append(_speed(stage.computed / max(stage.newest - stage.began, 1e-3)))
+        if stage is not None and stage.computed and self._elapsed_s() >= _SPEAK_AFTER_S:
+            facts.append(_speed(stage.computed / max(stage.newest - stage.began, 1e-3)))
         left = self.left_s
         if left is not None and left >= _LEAST_LEFT_S:
             facts.append(f"about {duration(left)} left")

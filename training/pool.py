@@ -51,7 +51,7 @@ class Pool:
         common: Common,
         *,
         done: Callable[[Unit, float | None], None],
-        tick: Callable[[], None],
+        tick: Callable[[str | None], None],
     ) -> None:
         """As ``Backend.run``. When a worker is killed, what is left goes on with half as many.
 
@@ -59,10 +59,10 @@ class Pool:
             TrainingError: a process was killed although it ran alone.
         """
         common = replace(common, setting=replace(common.setting, cores=self._panel_threads))
-        if self._cores == 1 or len(units) <= 1:
+        if self._cores == 1:
             with threadpoolctl.threadpool_limits(limits=1):
                 for unit in units:
-                    tick()
+                    tick(unit.step)
                     done(unit, run_unit(unit, common))
             return
         checkpoints, workers, left = Checkpoints(common.folder), self._cores, list(units)
@@ -107,7 +107,7 @@ class _Round:
         common: Common,
         workers: int,
         done: Callable[[Unit, float | None], None],
-        tick: Callable[[], None],
+        tick: Callable[[str | None], None],
     ) -> None:
         # Fits over the panel take longest: they begin first, and the others fill the workers beside them.
         self._panel = [unit for unit in units if unit.scope is Scope.PANEL][::-1]
@@ -133,7 +133,7 @@ class _Round:
         )
         try:
             while self._fill(pool):
-                self._tick()
+                self._tick(self._step())
                 for future in wait(self._running, timeout=_POLL_S, return_when=FIRST_COMPLETED).done:
                     unit = self._running.pop(future)
                     seconds = future.result()
@@ -161,6 +161,10 @@ class _Round:
                 break
             self._running[pool.submit(run_unit, unit, self._common)] = unit
         return bool(self._running)
+
+    def _step(self) -> str:
+        """What is being computed, rather by one of the models that are done bit by bit."""
+        return min(self._running.values(), key=lambda unit: unit.scope is Scope.PANEL).step
 
     def _room_for_panels(self) -> int:
         """Fits over the panel that memory has room for at once: each holds all of it."""

@@ -56,7 +56,7 @@ class SparkPass:
         common: Common,
         *,
         done: Callable[[Unit, float | None], None],
-        tick: Callable[[], None],
+        tick: Callable[[str | None], None],
     ) -> None:
         """As ``Backend.run``.
 
@@ -68,8 +68,8 @@ class SparkPass:
         job = _Job(self._spark, spread, common)
         watch = _Watch(spread, common, done)
 
-        def look() -> None:
-            tick()
+        def look(step: str | None) -> None:
+            tick(None if watch.is_open else step)
             watch.look()
             job.check()
 
@@ -77,7 +77,7 @@ class SparkPass:
             driver = Pool(self._cores, panel_threads=max(1, self._cores // max(len(panel), 1)))
             driver.run(panel, common, done=done, tick=look)
             while not job.is_over(within_s=1.0):
-                look()
+                look(None)
             job.check()
             watch.look(at_once=True)
             watch.demand_all()
@@ -166,6 +166,10 @@ class _Watch:
         self._checkpoints = Checkpoints(common.folder)
         self._done = done
         self._looked = time.monotonic()
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._open)
 
     def look(self, *, at_once: bool = False) -> None:
         if not at_once and time.monotonic() - self._looked < _LISTED_EVERY_S:

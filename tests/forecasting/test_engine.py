@@ -137,7 +137,7 @@ def test_the_time_limit_ends_the_run_and_keeps_what_is_finished(tmp_path):
 @pytest.fixture
 def big_file(tmp_path):
     path = tmp_path / "big.csv"
-    panel_of({f"s{i:03d}": seasonal(60, i) for i in range(24)}).to_csv(path, index=False)
+    panel_of({f"s{i:03d}": seasonal(60, i) for i in range(16)}).to_csv(path, index=False)
     return path
 
 
@@ -145,7 +145,7 @@ def start(path: Path, output: Path, **options) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             sys.executable, "-m", "training.main", "--data", str(path), "--time-col", "ds", "--target-col", "y",
-            "--series-cols", "unique_id", "--horizon", "6", "--windows", "1", "--models", "prophet,xgboost",
+            "--series-cols", "unique_id", "--horizon", "6", "--windows", "1", "--models", "autoarima,xgboost",
             "--preset", "fast", "--cores", "2", "--as-of", "2030-01-01", "--output", str(output),
         ],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
@@ -155,7 +155,7 @@ def start(path: Path, output: Path, **options) -> subprocess.Popen[str]:
 def wait_for_units(output: Path, n: int, process: subprocess.Popen[str]) -> set[Path]:
     until = time.monotonic() + 120
     while time.monotonic() < until and process.poll() is None:
-        found = {path for path in output.glob(".checkpoints/*/Prophet-*.parquet") if "components" not in path.name}
+        found = {path for path in output.glob(".checkpoints/*/AutoARIMA-*.parquet") if "components" not in path.name}
         if len(found) >= n:
             return found
         time.sleep(0.05)

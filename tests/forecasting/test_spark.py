@@ -101,8 +101,8 @@ def test_the_time_limit_ends_a_spark_run(tmp_path):
     from training.spark import SparkPass
 
     bench = bench_of(
-        tmp_path, panel(), spec_of(models=("Prophet",), n_windows=1), n_buckets=4,
+        tmp_path, panel(), spec_of(models=("AutoARIMA",), n_windows=1), n_buckets=4,
         backend=SparkPass(cores=1, session=session()), deadline=time.monotonic() + 2,
     )  # fmt: skip
     with pytest.raises(TimeLimitExceeded):
-        bench.engine.run(bench.of("Prophet", backtests=True))
+        bench.engine.run(bench.of("AutoARIMA", backtests=True))
