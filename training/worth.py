@@ -96,7 +96,7 @@ def worth(
         compared = [(gain, *errors) for errors in ways for gain in [_gain(*errors, actuals)] if gain is not None]
         if compared:
             gain, before, after = max(compared, key=lambda way: way[0])
-            entry = {
+            entry: dict[str, object] = {
                 "name": covariate,
                 "error_with": number(_error(after, actuals)),
                 "error_without": number(_error(before, actuals)),
