@@ -3,8 +3,9 @@
 Its forecast is half the median of its members and half their weighted mean. A weight falls with the member's
 backtest error: half of it is what the member was worth on this series, half what it was worth over the panel,
 since a single series has too few windows to tell (Bates & Granger 1969, The combination of forecasts; the
-median and shrinkage after Petropoulos & Svetunkov 2020, A simple combination of univariate models). Members
-whose errors over the panel are hopeless beside the best are left out, unless only one would remain.
+median and shrinkage after Petropoulos & Svetunkov 2020, A simple combination of univariate models). On large
+panels the errors to expect are also predicted (``combiner``), and used where that forecast the backtest better.
+Members whose errors over the panel are hopeless beside the best are left out, unless only one would remain.
 
 For a backtest window the weights come from the windows that share no actuals with it, so its error there is
 as honest as any other model's. Missing, wild and infinite forecasts of a member only take that member out.
@@ -12,22 +13,25 @@ as honest as any other model's. Missing, wild and infinite forecasts of a member
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from training import combiner
 from training.actuals import LATEST, Actuals, Floats, Mask
+from training.combiner import over_series, ratios
 
-_POWER: Final = 5.0
+_POWER: Final = 8.0
 _SERIES_SHARE: Final = 0.5
 _MEDIAN_SHARE: Final = 0.5
-_LONGEST_RATIO: Final = 5.0  # how far one series' ratio of errors may be from the average member's
-HOPELESS: Final = 1.5  # times the best member's error over the panel
+_LEARNED_SHARE: Final = 0.5  # of the predicted errors beside those that were made, as powers
+HOPELESS: Final = 2.0  # times the best member's error over the panel
 _FEWEST: Final = 2
 _MIN_SERIES_TO_HALVE: Final = 20
 _WORDS: Final = "half the median of its members, half their mean weighted by what each was worth in the backtest"
+_LEARNED_WORDS: Final = f"{_WORDS} and by what it is expected to be worth on series like this one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +43,14 @@ class Combined:
         forecast: ``series x h``.
         weights: ``series x members`` of the final forecast's weighted mean; a row sums to 1, or is 0 without one.
         members: names of the members, in the order of the weights.
+        words: how they were combined.
     """
 
     backtest: Floats
     forecast: Floats
     weights: Floats
     members: tuple[str, ...]
+    words: str
 
     def summary(self) -> dict[str, object]:
         """What it is made of over the panel, for ``leaderboard.json``: mean weights, largest first."""
@@ -53,7 +59,7 @@ class Combined:
         order = np.argsort(-mean, kind="stable")
         return {
             "weights": {self.members[i]: round(float(mean[i]), 4) for i in order if mean[i] > 0},
-            "words": _WORDS,
+            "words": self.words,
         }
 
 
@@ -65,20 +71,112 @@ def combine(backtest: Mapping[str, Floats], forecast: Mapping[str, Floats], actu
         forecast: by member, ``series x h``.
         actuals: what the backtest is held against.
     """
-    members = tuple(backtest)
-    losses = _losses(backtest.values(), actuals.y, actuals.has_actual)
-    n_windows = actuals.y.shape[1]
-    tested = np.full_like(actuals.y, np.nan)
-    for window in range(n_windows):
-        apart = actuals.windows_apart_from(window)
-        stacked = np.stack([_within_range(backtest[m][:, window], actuals, window) for m in members])
-        weights = _weights(losses, apart) if apart.any() else _weights_by_halves(losses)
-        tested[:, window] = _mix(stacked, weights)
-    final = np.stack([_within_range(forecast[m], actuals, None) for m in members])
-    weights = _weights(losses, np.ones(n_windows, dtype=bool))
-    mixed = _mix(final, weights)
-    used = np.isfinite(final).all(axis=2).T & np.isfinite(mixed).all(axis=1, keepdims=True)
-    return Combined(backtest=tested, forecast=mixed, weights=_normalized(weights * used), members=members)
+    pool = _Pool(backtest, forecast, actuals)
+    plain = pool.combined(pool.by_errors, _WORDS)
+    learned = pool.combined(pool.by_expectation, _LEARNED_WORDS) if pool.can_learn else None
+    if learned is None:
+        return plain
+    both = _losses([plain.backtest, learned.backtest], actuals.y, actuals.has_actual)
+    before, after = over_series(ratios(both))
+    return learned if after < before else plain
+
+
+@dataclass(slots=True)
+class _Pool:
+    """The members' forecasts and errors, with the ways to weigh them.
+
+    Attributes:
+        losses: ``series x members x windows``.
+    """
+
+    backtest: Mapping[str, Floats]
+    forecast: Mapping[str, Floats]
+    actuals: Actuals
+    losses: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.losses = _losses(self.backtest.values(), self.actuals.y, self.actuals.has_actual)
+
+    @property
+    def n_windows(self) -> int:
+        return int(self.actuals.y.shape[1])
+
+    @property
+    def can_learn(self) -> bool:
+        """Whether every window can be forecast by what is learned on at least two others."""
+        apart = ~self.actuals.overlap
+        enough = self.n_windows > 0 and int(apart.sum(axis=1).min()) >= combiner.MIN_WINDOWS
+        return enough and int(self.actuals.is_planned.all(axis=1).sum()) >= combiner.MIN_SERIES
+
+    def combined(self, weigh: Callable[[int | None], Floats], words: str) -> Combined:
+        """The ensemble with these weights, ``series x members`` for a window or, with ``None``, the forecast."""
+        tested = np.full_like(self.actuals.y, np.nan)
+        for window in range(self.n_windows):
+            tested[:, window] = _mix(self.members(window), weigh(window))
+        final, weights = self.members(None), weigh(None)
+        mixed = _mix(final, weights)
+        used = np.isfinite(final).all(axis=2).T & np.isfinite(mixed).all(axis=1, keepdims=True)
+        return Combined(
+            backtest=tested,
+            forecast=mixed,
+            weights=_normalized(weights * used),
+            members=tuple(self.backtest),
+            words=words,
+        )
+
+    def members(self, window: int | None) -> Floats:
+        """Forecasts ``members x series x h``, none further outside the range of the past than that range is wide."""
+        past = self.actuals.whole if window is None else self.actuals.before
+        low, high = (past.low, past.high) if window is None else (past.low[:, window], past.high[:, window])
+        reach = high - low
+        given = (self.forecast[m] if window is None else self.backtest[m][:, window] for m in self.backtest)
+        return np.clip(np.stack(list(given)), (low - reach)[:, None], (high + reach)[:, None])
+
+    def by_errors(self, window: int | None) -> Floats:
+        """Weights by the errors on the windows apart from this one."""
+        apart = self._apart_from(window)
+        if self.n_windows and not apart.any():
+            return self._by_the_other_half()
+        return _weights(self.losses[:, :, apart])
+
+    def by_expectation(self, window: int | None) -> Floats:
+        """The same, and by the errors to expect, learned on those windows too."""
+        apart = np.flatnonzero(self._apart_from(window))
+        booster = combiner.learn([(self._given(int(v), apart[apart != v]), self.losses[:, :, [v]]) for v in apart])
+        if booster is None:
+            return self.by_errors(window)
+        return _weights(self.losses[:, :, apart], combiner.expected(booster, self._given(window, apart)))
+
+    def _apart_from(self, window: int | None) -> Mask:
+        return np.ones(self.n_windows, dtype=bool) if window is None else self.actuals.windows_apart_from(window)
+
+    def _given(self, window: int | None, apart: np.ndarray) -> Floats:
+        actuals = self.actuals
+        length = actuals.sizes if window is None else actuals.train_size[:, window]
+        scale = actuals.whole.scale if window is None else actuals.before.scale[:, window]
+        return combiner.features(self.members(window), self.losses[:, :, apart], length.astype(float), scale)
+
+    def _by_the_other_half(self) -> Floats:
+        """With no window to learn on apart from the one to forecast: what members are worth on the other series."""
+        n_series, n_members, _ = self.losses.shape
+        out = np.full((n_series, n_members), 1.0 / max(n_members, 1))
+        if n_series < _MIN_SERIES_TO_HALVE:
+            return out
+        half = np.arange(n_series) % 2 == 0
+        for mine in (half, ~half):
+            out[mine] = _weights(np.where(mine[:, None, None], np.nan, self.losses))[mine]
+        return out
+
+
+def latest_errors(forecasts: Iterable[Floats], actuals: Actuals) -> Floats:
+    """Mean absolute error in the latest window, ``series x members x 1``, of ``series x h`` forecasts."""
+    latest = slice(LATEST, LATEST + 1)
+    return _losses((f[:, None] for f in forecasts), actuals.y[:, latest], actuals.has_actual[:, latest])
+
+
+def panel_ratios(losses: Floats) -> Floats:
+    """Each member's error as a multiple of the average member's, averaged over the panel; missing without any."""
+    return over_series(ratios(losses))
 
 
 def _losses(forecasts: Iterable[Floats], y: Floats, counted: Mask) -> Floats:
@@ -91,36 +189,14 @@ def _losses(forecasts: Iterable[Floats], y: Floats, counted: Mask) -> Floats:
     return np.stack(out, axis=1)
 
 
-def latest_errors(forecasts: Iterable[Floats], actuals: Actuals) -> Floats:
-    """Mean absolute error in the latest window, ``series x members x 1``, of ``series x h`` forecasts."""
-    latest = slice(LATEST, LATEST + 1)
-    return _losses((f[:, None] for f in forecasts), actuals.y[:, latest], actuals.has_actual[:, latest])
-
-
-def panel_ratios(losses: Floats) -> Floats:
-    """Each member's error as a multiple of the average member's, averaged over the panel; missing without any."""
-    return _over_series(_ratios(losses))
-
-
-def _over_series(ratios: Floats) -> Floats:
-    has = np.isfinite(ratios).sum(axis=0)
-    return np.where(has > 0, np.nansum(ratios, axis=0) / np.maximum(has, 1), np.nan)
-
-
-def _within_range(forecast: Floats, actuals: Actuals, window: int | None) -> Floats:
-    """A member's forecasts, none further outside the range of the past than that range is wide."""
-    past = actuals.whole if window is None else actuals.before
-    low, high = (past.low, past.high) if window is None else (past.low[:, window], past.high[:, window])
-    reach = high - low
-    return np.asarray(np.clip(forecast, (low - reach)[:, None], (high + reach)[:, None]))
-
-
-def _weights(losses: Floats, windows: Mask) -> Floats:
-    """Weights by series and member, learned on some windows."""
-    ratios = _ratios(losses[:, :, windows])
-    known = _over_series(ratios)
+def _weights(losses: Floats, expected: Floats | None = None) -> Floats:
+    """Weights by series and member from errors, and from errors to expect where these are given."""
+    made = ratios(losses)
+    known = over_series(made)
     over_panel = np.where(np.isfinite(known), known, 1.0)
-    mixed = _SERIES_SHARE * np.where(np.isfinite(ratios), ratios, 1.0) + (1 - _SERIES_SHARE) * over_panel
+    mixed = _SERIES_SHARE * np.where(np.isfinite(made), made, 1.0) + (1 - _SERIES_SHARE) * over_panel
+    if expected is not None:
+        mixed = expected**_LEARNED_SHARE * mixed ** (1 - _LEARNED_SHARE)
     weights = mixed**-_POWER
     weights[:, over_panel > _worst_allowed(known)] = 0.0
     return _normalized(weights)
@@ -130,32 +206,6 @@ def _worst_allowed(over_panel: Floats) -> float:
     """Ratio over the panel up to which members count; the two best always do."""
     known = np.sort(over_panel[np.isfinite(over_panel)])
     return float(max(HOPELESS * known[0], known[min(1, len(known) - 1)])) if len(known) else np.inf
-
-
-def _weights_by_halves(losses: Floats) -> Floats:
-    """With no window to learn on apart from the one to forecast: what members are worth on the other series."""
-    n_series, n_members, _ = losses.shape
-    equal = np.full((n_series, n_members), 1.0 / max(n_members, 1))
-    if n_series < _MIN_SERIES_TO_HALVE:
-        return equal
-    out = equal.copy()
-    half = np.arange(n_series) % 2 == 0
-    unknown = np.full((n_series, n_members, 1), np.nan)
-    for mine in (half, ~half):
-        out[mine] = _weights(np.where(mine[:, None, None], unknown, losses), np.ones(losses.shape[2], dtype=bool))[mine]
-    return out
-
-
-def _ratios(losses: Floats) -> Floats:
-    """Each member's error as a multiple of the average member's, ``series x members``."""
-    known = np.isfinite(losses)
-    n = known.sum(axis=2)
-    error = np.where(n > 0, np.where(known, losses, 0.0).sum(axis=2) / np.maximum(n, 1), np.nan)
-    has = np.isfinite(error).sum(axis=1)
-    average = np.where(has > 0, np.nansum(error, axis=1) / np.maximum(has, 1), np.nan)[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratios = np.where(average > 0, error / average, np.where(np.isfinite(error), 1.0, np.nan))
-    return np.clip(ratios, 1 / _LONGEST_RATIO, _LONGEST_RATIO)
 
 
 def _normalized(weights: Floats) -> Floats:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.backtests import actuals_with
 from training.actuals import Past
-from training.ensemble import combine
+from training.ensemble import _Pool, combine
 
 H = 6
 
@@ -128,3 +128,60 @@ def test_a_single_forecast_is_not_called_an_ensemble():
     assert np.isnan(mixed.forecast[0]).all()
     assert (mixed.weights[0] == 0).all()
     assert np.isfinite(mixed.forecast[1:]).all()
+
+
+def mixed_world(n_series=400, seed=0, n_windows=4):
+    """Which of two members is good shows in how far their forecasts lie apart, in every window anew."""
+    rng = np.random.default_rng(seed)
+    y = 100 + rng.normal(0, 5, (n_series, n_windows, H))
+    truth = 100 + rng.normal(0, 5, (n_series, H))
+
+    def members(actual):
+        far = rng.random(actual.shape[:-1]) < 0.5
+        good, bad = (actual + rng.normal(0, 1, actual.shape) for _ in range(2))
+        bad += np.where(far, 9.0, 5.0)[..., None]
+        steady = actual + rng.normal(0, 4, actual.shape)
+        return {"m0": np.where(far[..., None], good, bad), "m1": np.where(far[..., None], bad, good), "m2": steady}
+
+    return actuals_with(y, scale=5.0), members(y), members(truth), truth
+
+
+def error_of(mixed, truth):
+    return float(np.abs(mixed.forecast - truth).mean())
+
+
+def test_on_a_large_panel_it_learns_which_member_to_trust_when(monkeypatch):
+    actuals, backtest, forecast, truth = mixed_world()
+    learned = combine(backtest, forecast, actuals)
+    assert "expected to be worth" in learned.words
+    monkeypatch.setattr("training.combiner.MIN_SERIES", 1_000)
+    plain = combine(backtest, forecast, actuals)
+    assert "expected to be worth" not in plain.words
+    assert error_of(learned, truth) < 0.9 * error_of(plain, truth)
+
+
+def test_what_was_learned_is_used_only_where_it_forecast_the_backtest_better(monkeypatch):
+    actuals, backtest, forecast, _ = mixed_world()
+    chance = np.random.default_rng(0)
+    monkeypatch.setattr("training.combiner.expected", lambda booster, given: np.exp(chance.normal(size=given.shape[:2])))
+    assert "expected to be worth" not in combine(backtest, forecast, actuals).words
+
+
+def test_what_is_learned_for_a_window_knows_nothing_of_it():
+    actuals, backtest, forecast, _ = mixed_world()
+    before = _Pool(backtest, forecast, actuals)
+    shaken = replace(actuals, y=np.where((np.arange(4) == 1)[None, :, None], actuals.y * 3, actuals.y))
+    after = _Pool(backtest, forecast, shaken)
+    np.testing.assert_array_equal(before.by_expectation(1), after.by_expectation(1))
+    assert not np.array_equal(before.by_expectation(0), after.by_expectation(0))
+
+
+def test_small_panels_and_few_windows_learn_nothing():
+    assert not _Pool(*_first_three(mixed_world(n_series=50))).can_learn
+    assert not _Pool(*_first_three(mixed_world(n_windows=2))).can_learn
+    assert _Pool(*_first_three(mixed_world(n_windows=3))).can_learn
+
+
+def _first_three(world):
+    actuals, backtest, forecast, _ = world
+    return backtest, forecast, actuals
