@@ -1,7 +1,7 @@
 """Gives up on expensive models that are hopeless, after the latest backtest window.
 
 What a model would have to be to stay is what it would have to be to count in the ensemble: its error over the
-panel no more than half again that of the best model. Cheap models always run to the end.
+panel no more than twice that of the best model. Cheap models always run to the end.
 """
 
 from __future__ import annotations
