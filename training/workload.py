@@ -27,13 +27,11 @@ class Cost:
         fixed_s: whatever the size.
         per_series_s: for each series in the fit.
         per_row_s: for each row of history in the fit.
-        parallel: whether fits, or the threads of one, share the cores.
     """
 
     fixed_s: float
     per_series_s: float
     per_row_s: float
-    parallel: bool = True
 
     def seconds(self, n_series: int, n_rows: int) -> float:
         """CPU seconds for so many series with so many rows together."""
@@ -54,7 +52,7 @@ COSTS: Final[Mapping[ModelName, Cost]] = {
     ModelName.TSB: Cost(fixed_s=0.01, per_series_s=0.0001, per_row_s=1e-7),
     ModelName.IMAPA: Cost(fixed_s=0.01, per_series_s=0.0001, per_row_s=1e-6),
     ModelName.PROPHET: Cost(fixed_s=0.02, per_series_s=0.002, per_row_s=2.5e-6),
-    ModelName.XGBOOST: Cost(fixed_s=1.5, per_series_s=0.0001, per_row_s=6e-5, parallel=False),
+    ModelName.XGBOOST: Cost(fixed_s=1.5, per_series_s=0.0001, per_row_s=6e-5),
     ModelName.ENSEMBLE: Cost(fixed_s=0.0, per_series_s=0.0001, per_row_s=0.0),
 }
 GLOBAL: Final = frozenset({ModelName.XGBOOST})
@@ -94,8 +92,9 @@ def estimate(spec: ForecastSpec, *, n_series: int, n_rows: int, cores: int) -> E
     """
     rounds = spec.n_windows + 1
     n_fits = sum(rounds * (1 if model in GLOBAL else n_series) for model in spec.fitted)
-    by_model = {}
-    for model in spec.models:
-        seconds = rounds * fit_seconds(model, spec.preset, n_series=n_series, n_rows=n_rows)
-        by_model[model] = seconds / cores if COSTS[model].parallel else seconds
-    return Estimate(n_fits=n_fits, seconds=START_UP_S + FINISH_S + sum(by_model.values()), by_model=by_model)
+    fits = {model: fit_seconds(model, spec.preset, n_series=n_series, n_rows=n_rows) for model in spec.models}
+    by_model = {model: rounds * seconds / cores for model, seconds in fits.items()}
+    longest = max((seconds for model, seconds in fits.items() if model in GLOBAL), default=0.0)  # has one core
+    return Estimate(
+        n_fits=n_fits, seconds=START_UP_S + FINISH_S + max(sum(by_model.values()), longest), by_model=by_model
+    )

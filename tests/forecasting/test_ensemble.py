@@ -163,7 +163,9 @@ def test_on_a_large_panel_it_learns_which_member_to_trust_when(monkeypatch):
 def test_what_was_learned_is_used_only_where_it_forecast_the_backtest_better(monkeypatch):
     actuals, backtest, forecast, _ = mixed_world()
     chance = np.random.default_rng(0)
-    monkeypatch.setattr("training.combiner.expected", lambda booster, given: np.exp(chance.normal(size=given.shape[:2])))
+    monkeypatch.setattr(
+        "training.combiner.expected", lambda booster, given: np.exp(chance.normal(size=given.shape[:2]))
+    )
     assert "expected to be worth" not in combine(backtest, forecast, actuals).words
 
 

@@ -14,7 +14,7 @@ from training.frequency import OFFERED, Frequency
 from training.models import forecaster
 from training.spec import INTERMITTENT, ModelName
 
-ALL = list(ModelName)
+ALL = [model for model in ModelName if model is not ModelName.ENSEMBLE]
 SEASONLESS = {ModelName.NAIVE, ModelName.DRIFT, ModelName.HISTORIC_AVERAGE, *INTERMITTENT}
 H = 4
 

@@ -60,7 +60,7 @@ def job_arguments(folder: Path, uri: str, run_id: str, panel: pd.DataFrame, **va
 def test_a_finished_job_has_its_artifacts_and_headline_in_mlflow(tracking, run_id, tmp_path):
     client, _, uri = tracking
     panel = panel_of({"a": seasonal(48), "b": seasonal(48, 1)})
-    assert main(job_arguments(tmp_path, uri, run_id, panel, n_windows=2)) == 0
+    assert main(job_arguments(tmp_path, uri, run_id, panel, n_windows=2, selection="per_series")) == 0
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     names = {item.path for item in client.list_artifacts(run_id)}
