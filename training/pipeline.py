@@ -136,7 +136,7 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     )
     if results.is_empty:
         raise ModelError(
-            f"No model could forecast any of the {len(sizes):,} series ({results.commonest_reason}).",
+            f"No model could forecast any of the {len(sizes):,} series ({results.commonest_reasons}).",
             remedy="Check the series in the quality report; most often they are too short.",
         )
     meter.at(98.0, "Writing the results")

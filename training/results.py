@@ -16,12 +16,13 @@ from training.bands import Band, bands, columns, names
 from training.collected import Collected, gather
 from training.engine import Done
 from training.ensemble import Combined, combine
-from training.leaderboard import Reasons, commonest, judge, leaderboard, score_table
+from training.leaderboard import Reasons, judge, leaderboard, score_table
 from training.spec import ForecastSpec, ModelName
 
 _ROUNDING: Final = 1e-9  # of the components' size
 _SERIES_A_PART: Final = 1_000  # rows of so many series are made at once
 _MAX_BACKTEST_ROWS: Final = 20_000_000  # beyond, only models that are used or compared with are written: about 1 GB
+_REASONS: Final = 3
 _ENSEMBLE: Final = str(ModelName.ENSEMBLE)
 
 
@@ -58,9 +59,10 @@ class Results:
         return not any(np.isfinite(forecast).any() for forecast in self.forecast.values())
 
     @property
-    def commonest_reason(self) -> str:
-        """Why models failed, for the error when all did."""
-        return commonest(self.scores.loc[self.scores[REASON] != "", REASON])
+    def commonest_reasons(self) -> str:
+        """Why models failed, most often given first and counted, for the error when all did."""
+        given = self.scores.loc[self.scores[REASON] != "", REASON].value_counts().head(_REASONS)
+        return "; ".join(f"{reason} ({n:,} times)" for reason, n in given.items())
 
     def forecast_rows(self) -> Iterator[pd.DataFrame]:
         """The content of ``forecast.parquet`` in parts, sorted by series, model and time."""

@@ -250,8 +250,9 @@ def test_progress_never_falls_and_names_what_happens(done):
 
 def test_a_run_without_any_forecast_fails_with_the_commonest_reason(tmp_path, monkeypatch):
     monkeypatch.setattr("training.work.forecaster", lambda name: _Broken())
-    with pytest.raises(ModelError, match=r"could forecast any of the 1 series .*no licence"):
-        run_panel(tmp_path, panel_of({"a": range(30)}), spec_of(models=FAST))
+    panel = panel_of({"a": range(30), "b": range(30)})
+    with pytest.raises(ModelError, match=r"any of the 2 series .*no licence \(2 times\); .*no licence \(2 times\)"):
+        run_panel(tmp_path, panel, spec_of(models=FAST))
 
 
 class _Broken:
