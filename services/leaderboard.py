@@ -89,6 +89,8 @@ class Leaderboard(_Read):
     """Every model of a run, best first.
 
     Attributes:
+        why: why the winner is not the model with the lowest error; empty where it is.
+        preferred: the model that one for all series would use; older runs don't say.
         n_windows: most backtest windows a series has.
         expected: what the forecasts of this run are worth.
         is_held_out: ``expected`` was measured on windows that took no part in choosing each series' model; it is the
@@ -101,6 +103,8 @@ class Leaderboard(_Read):
     metric: str
     selection: str
     winner: str | None = None
+    why: str = ""
+    preferred: str | None = None
     n_windows: int = 0
     expected: Choice = Choice()
     is_held_out: bool = False
@@ -111,8 +115,9 @@ class Leaderboard(_Read):
 
     @property
     def first(self) -> ModelEntry | None:
-        """The entry of the model with the lowest error over all series, which one model for all would use."""
-        return next((entry for entry in self.models if entry.score is not None and not entry.dropped), None)
+        """The entry of the model that one for all series would use."""
+        scored = [entry for entry in self.models if entry.score is not None and not entry.dropped]
+        return next((entry for entry in scored if entry.model == self.preferred), scored[0] if scored else None)
 
     @property
     def suspicious(self) -> tuple[CovariateEntry, ...]:

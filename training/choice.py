@@ -17,7 +17,7 @@ import pandas as pd
 from training.actuals import Actuals, Floats, Ints
 from training.artifacts import METRICS
 from training.bands import Band
-from training.scores import NOBODY, compare, score, select
+from training.scores import NOBODY, compare, preferred, score, select
 from training.spec import ForecastSpec, ModelName, Selection
 
 _CHOSEN: Final = "chosen"
@@ -57,9 +57,10 @@ def _held_out(backtest: Mapping[str, Floats], actuals: Actuals, spec: ForecastSp
         if not others.n.any():
             continue
         ranked, best = compare(others, spec.metric)
+        order = preferred(others, spec.metric, ranked)
         has = np.stack([np.isfinite(forecast[:, window]).all(axis=1) for forecast in backtest.values()], axis=1)
         for how in Selection:
-            out[how][:, window] = select(best, ranked, others.models, has, how)
+            out[how][:, window] = select(best, order, others.models, has, how)
     return out
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, assert_never
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,9 @@ from training.spec import Metric, ModelName, Selection
 
 NOBODY: Final = -1
 _SERIES_A_FRAME: Final = 2_000  # metrics are computed on frames of so many series at once
+_FEW_SERIES: Final = 8
+_CLEAR_ERRORS: Final = 2.0  # standard errors
+_CLEAR_SHARE: Final = 0.1
 _RELATIVE: Final = ("mape", "smape", "mase")  # averaged over series; the others are taken over all rows
 
 
@@ -157,6 +160,49 @@ def compare(scores: Scores, metric: Metric) -> tuple[list[str], Ints]:
     errors = np.where(scores.has, scores.errors(metric), np.inf)
     best = np.where(scores.has.any(axis=1), errors.argmin(axis=1), NOBODY)
     return rank_models(panel, metric), best.astype(np.intp)
+
+
+def preferred(scores: Scores, metric: Metric, ranked: Sequence[str]) -> list[str]:
+    """Models in the order in which they are used for all series: as ranked, but the ensemble first.
+
+    Unless another model is better by more than chance: over the series, the mean of what it takes off the error is
+    more than twice its standard error; of few series, it takes off a tenth. The lowest of several backtest errors is
+    often luck, most of all where a few large series decide, and the ensemble is hardly ever far from the best.
+
+    Args:
+        scores: of the backtest.
+        metric: by which models are ranked.
+        ranked: models from best to worst over the panel.
+    """
+    ensemble = str(ModelName.ENSEMBLE)
+    if ensemble not in ranked or any(
+        _is_clearly_better(scores, model, ensemble, metric) for model in ranked[: ranked.index(ensemble)]
+    ):
+        return list(ranked)
+    return [ensemble, *(model for model in ranked if model != ensemble)]
+
+
+def _is_clearly_better(scores: Scores, model: str, other: str, metric: Metric) -> bool:
+    mine, others = (_weight_of_errors(scores, name, metric) for name in (model, other))
+    both = np.isfinite(mine) & np.isfinite(others)
+    gain = others[both] - mine[both]
+    if len(gain) < _FEW_SERIES:
+        return bool(gain.sum() > _CLEAR_SHARE * others[both].sum())
+    return bool(gain.mean() > _CLEAR_ERRORS * gain.std() / np.sqrt(len(gain)))
+
+
+def _weight_of_errors(scores: Scores, model: str, metric: Metric) -> Floats:
+    """What each series adds to a model's error over the panel."""
+    by_series = scores.errors(metric)[:, scores.models.index(model)]
+    match metric:
+        case Metric.WAPE | Metric.MAE:
+            return scores.n * scores.values["mae"][:, scores.models.index(model)]
+        case Metric.RMSE:
+            return scores.n * by_series**2
+        case Metric.MASE | Metric.SMAPE:
+            return by_series
+        case _:
+            assert_never(metric)
 
 
 def select(best: Ints, ranked: Sequence[str], models: Sequence[str], has: Mask, selection: Selection) -> Ints:

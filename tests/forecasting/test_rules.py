@@ -101,8 +101,8 @@ def test_each_series_with_a_forecast_has_one_selected_model_which_is_its_best(do
 def test_the_leaderboard_holds_what_the_screens_expect(done):
     board = done.leaderboard
     assert set(board) == {
-        "metric", "selection", "winner", "n_windows", "expected", "is_held_out", "choices", "ensemble", "covariates",
-        "models",
+        "metric", "selection", "winner", "why", "preferred", "n_windows", "expected", "is_held_out", "choices",
+        "ensemble", "covariates", "models",
     }  # fmt: skip
     assert [entry["rank"] for entry in board["models"]] == [1, 2, 3, 4]
     for entry in board["models"]:
