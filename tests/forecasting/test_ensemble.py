@@ -54,6 +54,16 @@ def test_a_hopeless_member_is_left_out_altogether():
     assert spread < 0.5, "what is left is combined as if the hopeless one had never been there"
 
 
+@pytest.mark.parametrize("wild", [30.0, 300.0, 1e9])
+def test_beside_a_wild_member_the_others_are_told_apart_as_without_it(wild):
+    actuals, backtest, forecast, _ = world(noise=(1.0, 1.3, 3.0, wild))
+    without = {name: values for name, values in backtest.items() if name != "m3"}
+    lean = combine(without, {name: forecast[name] for name in without}, actuals)
+    mixed = combine(backtest, forecast, actuals)
+    assert (mixed.weights[:, 2:] == 0).all()
+    np.testing.assert_allclose(mixed.weights[:, :3].mean(axis=0), lean.weights.mean(axis=0), atol=0.05)
+
+
 def test_a_window_is_forecast_with_weights_that_know_nothing_of_it():
     actuals, backtest, forecast, _ = world(noise=(1.0, 1.2))
     before = combine(backtest, forecast, actuals)
