@@ -88,10 +88,11 @@ def test_the_yardstick_never_races():
 
 def test_a_model_far_behind_the_best_is_given_up_and_one_close_to_it_is_not():
     actuals = actuals_with(np.full((9, 2, 3), 100.0))
-    forecasts = {name: np.full((9, 3), 100.0 + miss) for name, miss in {"a": 2.0, "b": 2.5, "c": 9.0}.items()}
-    found = hopeless(forecasts, actuals, ["b", "c"])
-    assert list(found) == ["c"]
-    assert "4.5 times that of a" in found["c"]
+    misses = {"a": 2.0, "b": 2.5, "c": 9.0, "d": 2000.0}
+    forecasts = {name: np.full((9, 3), 100.0 + miss) for name, miss in misses.items()}
+    found = hopeless(forecasts, actuals, ["b", "c", "d"])
+    assert list(found) == ["c", "d"]
+    assert all("more than 2 times that of a" in why for why in found.values()), "and no number that is not its error's"
 
 
 def test_a_model_given_up_early_is_told_in_the_scores_and_costs_no_later_window(tmp_path, monkeypatch):
