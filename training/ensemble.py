@@ -103,9 +103,10 @@ class _Pool:
 
     @property
     def can_learn(self) -> bool:
-        """Whether every window can be forecast by what is learned on at least two others."""
+        """Whether every window can be forecast by what is learned on at least two others, each apart from one more."""
         apart = ~self.actuals.overlap
-        enough = self.n_windows > 0 and int(apart.sum(axis=1).min()) >= combiner.MIN_WINDOWS
+        taught = (apart[:, :, None] & apart[:, None, :] & apart).any(axis=2).sum(axis=1)
+        enough = self.n_windows > 0 and int(taught.min()) >= combiner.MIN_WINDOWS
         return enough and int(self.actuals.is_planned.all(axis=1).sum()) >= combiner.MIN_SERIES
 
     def combined(self, weigh: Callable[[int | None], Floats], words: str) -> Combined:
@@ -141,8 +142,11 @@ class _Pool:
 
     def by_expectation(self, window: int | None) -> Floats:
         """The same, and by the errors to expect, learned on those windows too."""
-        apart = np.flatnonzero(self._apart_from(window))
-        booster = combiner.learn([(self._given(int(v), apart[apart != v]), self.losses[:, :, [v]]) for v in apart])
+        apart = self._apart_from(window)
+        others = {v: apart & self._apart_from(v) for v in map(int, np.flatnonzero(apart))}
+        booster = combiner.learn(
+            [(self._given(v, known), self.losses[:, :, [v]]) for v, known in others.items() if known.any()]
+        )
         if booster is None:
             return self.by_errors(window)
         return _weights(self.losses[:, :, apart], combiner.expected(booster, self._given(window, apart)))
@@ -150,7 +154,7 @@ class _Pool:
     def _apart_from(self, window: int | None) -> Mask:
         return np.ones(self.n_windows, dtype=bool) if window is None else self.actuals.windows_apart_from(window)
 
-    def _given(self, window: int | None, apart: np.ndarray) -> Floats:
+    def _given(self, window: int | None, apart: Mask) -> Floats:
         actuals = self.actuals
         length = actuals.sizes if window is None else actuals.train_size[:, window]
         scale = actuals.whole.scale if window is None else actuals.before.scale[:, window]

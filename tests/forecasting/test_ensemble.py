@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.backtests import actuals_with
 from training.actuals import Past
 from training.ensemble import _Pool, combine
+from training.evaluation import share_actuals
 
 H = 6
 
@@ -186,6 +187,23 @@ def test_what_is_learned_for_a_window_knows_nothing_of_it():
     after = _Pool(backtest, forecast, shaken)
     np.testing.assert_array_equal(before.by_expectation(1), after.by_expectation(1))
     assert not np.array_equal(before.by_expectation(0), after.by_expectation(0))
+
+
+def test_examples_to_learn_from_know_no_errors_of_windows_that_overlap_theirs(monkeypatch):
+    actuals, backtest, forecast, _ = mixed_world(n_windows=5)
+    numbers = np.arange(5)
+    pool = _Pool(
+        backtest, forecast, replace(actuals, overlap=share_actuals(numbers[:, None], numbers, h=H, step=H // 2))
+    )
+    seen = []
+    monkeypatch.setattr(
+        "training.ensemble.combiner.features",
+        lambda forecasts, losses, length, scale: seen.append(losses.shape[2]) or np.zeros((400, 3, 1)),
+    )
+    monkeypatch.setattr("training.ensemble.combiner.learn", lambda examples: None)
+    pool.by_expectation(None)
+    assert seen == [3, 2, 2, 2, 3]
+    assert not pool.can_learn, "two windows are apart from the second, and these overlap each other"
 
 
 def test_small_panels_and_few_windows_learn_nothing():
