@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -215,3 +216,20 @@ def test_small_panels_and_few_windows_learn_nothing():
 def _first_three(world):
     actuals, backtest, forecast, _ = world
     return backtest, forecast, actuals
+
+
+def test_mixing_takes_little_memory_whatever_the_panel_and_gives_the_same_part_by_part(monkeypatch):
+    actuals, backtest, forecast, _ = world(n_series=3_000, noise=(1.0, 1.1, 1.2, 1.3, 1.4, 1.5))
+    whole = combine(backtest, forecast, actuals)
+    monkeypatch.setattr("training.ensemble._SERIES_AT_ONCE", 70)
+    pool = _Pool(backtest, forecast, actuals)
+    weights = pool.by_errors(0)
+    tracemalloc.start()
+    pool._mixed(0, weights)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.7 * sum(member[:, 0].nbytes for member in backtest.values())
+    by_parts = combine(backtest, forecast, actuals)
+    np.testing.assert_array_equal(by_parts.weights, whole.weights)
+    np.testing.assert_array_equal(by_parts.backtest, whole.backtest)
+    np.testing.assert_array_equal(by_parts.forecast, whole.forecast)
