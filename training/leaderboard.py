@@ -51,7 +51,12 @@ class Verdict:
 
 
 def judge(
-    backtest: Mapping[str, Floats], forecast: Mapping[str, Floats], actuals: Actuals, spec: ForecastSpec
+    backtest: Mapping[str, Floats],
+    forecast: Mapping[str, Floats],
+    actuals: Actuals,
+    spec: ForecastSpec,
+    *,
+    dropped: Collection[str] = (),
 ) -> Verdict:
     """Score every model and choose.
 
@@ -60,9 +65,11 @@ def judge(
         forecast: by model, ``series x h``.
         actuals: what the backtest is held against.
         spec: says metric and scope of the choice.
+        dropped: models given up early, which rank last.
     """
     scores = score(backtest, actuals)
     ranked, best = compare(scores, spec.metric)
+    ranked = sorted(ranked, key=lambda model: model in dropped)
     order = preferred(scores, spec.metric, ranked)
     has = np.stack([np.isfinite(values).all(axis=1) for values in forecast.values()], axis=1)
     return Verdict(

@@ -159,6 +159,8 @@ def assemble(
     """
     answers = gather(done, actuals, spec)
     backtest, forecast = dict(answers.backtest), dict(answers.forecast)
+    for model in dropped or {}:  # series of one window have all of theirs, but nobody gets such a forecast
+        backtest[model] = np.full_like(actuals.y, np.nan)
     combined = None
     if ModelName.ENSEMBLE in spec.models:
         combined = combine(backtest, forecast, actuals)
@@ -166,7 +168,7 @@ def assemble(
         backtest[_ENSEMBLE] = np.maximum(combined.backtest, floor)
         forecast[_ENSEMBLE] = np.maximum(combined.forecast, floor)
     intervals = bands(backtest, actuals, spec)
-    verdict = judge(backtest, forecast, actuals, spec)
+    verdict = judge(backtest, forecast, actuals, spec, dropped=dropped or {})
     reasons = Reasons(
         notes=answers.notes,
         unusable=unusable,

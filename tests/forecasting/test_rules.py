@@ -6,6 +6,7 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from tests.support.forecasting import Run, panel_of, run_panel, seasonal, spec_of, stamps
@@ -340,3 +341,17 @@ def test_long_tables_are_the_same_however_many_series_are_made_at_once(tmp_path,
     parts = run_panel(tmp_path, panel, spec)
     pd.testing.assert_frame_equal(parts.forecast, done.forecast)
     pd.testing.assert_frame_equal(parts.backtest, done.backtest)
+
+
+def test_the_first_series_of_a_long_table_may_have_no_rows_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.results._SERIES_A_PART", 2)
+    values = {"a": [1.0, 2.0], "b": [3.0, 4.0, 3.0], "c": seasonal(60), "d": seasonal(60, 1)}
+    done = run_panel(tmp_path, panel_of(values), spec_of(models=("SeasonalNaive", "Theta"), n_windows=2))
+    assert set(done.backtest["unique_id"]) == {"c", "d"}
+    assert set(done.forecast["unique_id"]) == set(values)
+
+
+def test_text_columns_of_a_table_without_rows_are_text(tmp_path):
+    done = run_panel(tmp_path, panel_of({"a": [1.0, 2.0]}), spec_of(models=("SeasonalNaive",)))
+    schema = pq.read_schema(done.folder / artifacts.BACKTEST)
+    assert [str(schema.field(name).type) for name in ("unique_id", "model")] == ["string", "string"]

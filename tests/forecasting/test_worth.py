@@ -88,10 +88,11 @@ def test_the_yardstick_never_races():
 
 def test_a_model_far_behind_the_best_is_given_up_and_one_close_to_it_is_not():
     actuals = actuals_with(np.full((9, 2, 3), 100.0))
-    forecasts = {name: np.full((9, 3), 100.0 + miss) for name, miss in {"a": 2.0, "b": 2.5, "c": 9.0}.items()}
-    found = hopeless(forecasts, actuals, ["b", "c"])
-    assert list(found) == ["c"]
-    assert "4.5 times that of a" in found["c"]
+    misses = {"a": 2.0, "b": 2.5, "c": 9.0, "d": 2000.0}
+    forecasts = {name: np.full((9, 3), 100.0 + miss) for name, miss in misses.items()}
+    found = hopeless(forecasts, actuals, ["b", "c", "d"])
+    assert list(found) == ["c", "d"]
+    assert all("more than 2 times that of a" in why for why in found.values()), "and no number that is not its error's"
 
 
 def test_a_model_given_up_early_is_told_in_the_scores_and_costs_no_later_window(tmp_path, monkeypatch):
@@ -107,3 +108,16 @@ def test_a_model_given_up_early_is_told_in_the_scores_and_costs_no_later_window(
     assert run.entry("Ensemble")["score"] is not None
     weights = pd.read_parquet(run.folder / artifacts.WEIGHTS)
     assert set(weights["model"]) <= {"SeasonalNaive", "Theta", "CES"}
+
+
+def test_a_model_given_up_early_counts_nowhere_even_where_series_have_a_single_window(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.pipeline.racing", lambda units, spec: frozenset({"Naive"}))
+    long = {f"l{i}": seasonal(70, i) for i in range(6)}
+    short = {f"s{i}": np.random.default_rng(i).normal(5, 1, 10) for i in range(3)}
+    spec = spec_of(models=("Naive", "Theta", "HistoricAverage", "Ensemble"), preset="thorough", n_windows=3)
+    run = run_panel(tmp_path, panel_of(long | short), spec)
+    assert run.entry("Naive")["dropped"]
+    assert (run.entry("Naive")["score"], run.entry("Naive")["n_series"]) == (None, 0)
+    assert run.entry("Naive")["rank"] == len(spec.models)
+    assert "Naive" not in set(run.backtest["model"])
+    assert set(run.backtest["model"]) == set(run.forecast["model"])
