@@ -75,6 +75,8 @@ class CovariateEntry(_Read):
         error_with: with it as the only such covariate; mean absolute, in units of the naive error of each series.
         error_without: with none of them, in the same units.
         gain: share by which it lowers the error; negative when it raises it.
+        gain_together: share by which all covariates known in future lower it; given where none is suspicious alone,
+            but all together are, and this one is worth most.
         is_suspicious: it lowers the error more than something known beforehand plausibly could.
     """
 
@@ -82,6 +84,7 @@ class CovariateEntry(_Read):
     error_with: float | None = None
     error_without: float | None = None
     gain: float | None = None
+    gain_together: float | None = None
     is_suspicious: bool = False
 
 

@@ -124,7 +124,7 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     units = [unit for unit in units if unit.model not in dropped or unit.window == LATEST]
     engine.run([*units, *extra])
     meter.at(96.0, "Scoring the models")
-    covariates = [(t.covariate, latest_window(engine.collect([t.unit]), actuals, spec)) for t in tried]
+    covariates = [(t.covariates, latest_window(engine.collect([t.unit]), actuals, spec)) for t in tried]
     results = assemble(
         engine.collect(units),
         actuals,

@@ -61,8 +61,27 @@ def test_worth_is_measured_in_units_of_each_series():
     without = np.array([[12.0, 12.0], [1200.0, 1200.0]])
     alone = np.array([[11.0, 11.0], [1100.0, 1100.0]])
     history = pd.DataFrame({"y": np.zeros(104), "price": "high"})
-    found = worth([(None, without), ("price", alone)], history, actuals, 12)
-    assert found == [{"name": "price", "error_with": 1.0, "error_without": 2.0, "gain": 0.5, "is_suspicious": False}]
+    (found,) = worth([((), without), (("price",), alone)], history, actuals, 12)
+    assert (found["error_with"], found["error_without"], found["gain"]) == (1.0, 2.0, 0.5)
+    assert not found["is_suspicious"]
+
+
+def flagged_when_together(error: float) -> list[tuple[str, float | None]]:
+    """Suspicious covariates and what is said of all, where two alone leave errors 4 and 6 of 10, and both ``error``."""
+    actuals = actuals_with([[[100.0, 100.0]]], scale=[[10.0]])
+    history = pd.DataFrame({"y": np.zeros(52), "revenue": "high", "price": "low"})
+    left = {(): 10.0, ("price",): 6.0, ("revenue",): 4.0, ("price", "revenue"): error}
+    found = worth([(used, np.full((1, 2), 100.0 + e)) for used, e in left.items()], history, actuals, 12)
+    assert [entry["name"] for entry in found] == ["revenue", "price"]
+    return [(entry["name"], entry["gain_together"]) for entry in found if entry["is_suspicious"]]
+
+
+def test_a_covariate_that_gives_the_answer_away_only_beside_another_is_flagged():
+    assert flagged_when_together(1.0) == [("revenue", 0.9)]
+
+
+def test_covariates_that_are_good_together_are_not_flagged():
+    assert flagged_when_together(3.0) == []
 
 
 def units_of(costs: dict[ModelName, float], windows=(0, 1, None)) -> list[Unit]:
