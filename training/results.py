@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -163,7 +164,9 @@ def assemble(
         backtest[model] = np.full_like(actuals.y, np.nan)
     combined = None
     if ModelName.ENSEMBLE in spec.models:
+        began = time.perf_counter()
         combined = combine(backtest, forecast, actuals)
+        answers.seconds[_ENSEMBLE] = time.perf_counter() - began
         floor = 0.0 if spec.non_negative else -np.inf
         backtest[_ENSEMBLE] = np.maximum(combined.backtest, floor)
         forecast[_ENSEMBLE] = np.maximum(combined.forecast, floor)
