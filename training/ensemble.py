@@ -8,7 +8,8 @@ panels the errors to expect are also predicted (``combiner``), and used where th
 Members whose errors over the panel are hopeless beside the best are left out, unless only one would remain.
 
 For a backtest window the weights come from the windows that share no actuals with it, so its error there is
-as honest as any other model's. Missing, wild and infinite forecasts of a member only take that member out.
+as honest as any other model's. A member's missing forecast takes only that member out, and one far outside the
+range of the past counts as that far outside.
 """
 
 from __future__ import annotations
