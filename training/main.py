@@ -265,8 +265,23 @@ def leaderboard_text(results: Results) -> str:
             f"The forecasts, each series by its own model: {board['metric']} {board['expected']['score']:.4g}, "
             "on windows not used to choose"
         )
-    reasons = [f"{e['model']}: {e['commonest_reason']} ({e['n_failed']} series)" for e in entries if e["n_failed"]]
-    return "\n".join(["", *text, *reasons])
+    reasons = [
+        f"{entry['model']}: no score for {entry['n_failed']} series"
+        f"{', for example' if entry['n_failed'] > 1 else ''}: {entry['commonest_reason']}"
+        for entry in entries
+        if entry["n_failed"]
+    ]
+    suspicions = [_suspicion(entry) for entry in board["covariates"] if entry["is_suspicious"]]
+    return "\n".join(["", *text, *reasons, *suspicions])
+
+
+def _suspicion(covariate: dict[str, Any]) -> str:
+    together = covariate["gain_together"]
+    others = "" if together is None else f", and {_percent(together)} together with the others"
+    return (
+        f"Suspicious: {covariate['name']!r} takes away {_percent(covariate['gain'])} of the error{others}. It may hold "
+        "the answer itself; make sure that its values are known before the periods begin."
+    )
 
 
 def _percent(share: float | None) -> str:
