@@ -100,7 +100,7 @@ class Results:
                 mean = self.backtest[model][part]
                 bounds = {}
                 if self.intervals:
-                    bounds = columns(mean, self.intervals[model].tested[:, :, part], self.spec)
+                    bounds = columns(mean, self.intervals[model].tested.of(part), self.spec)
                 own = {name: values[:, oldest_first] for name, values in ({MEAN: mean} | bounds).items()}
                 has = np.isfinite(own[MEAN])
                 rows.append(self._long(part, model, has, shared | own))
