@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 from training import artifacts
 from training.arguments import parse, roles_of, spec_of
 from training.errors import ConfigError, DataError, FailureKind, TrainingError, TrainingFailure
+from training.findings import Severity
 from training.progress import ConsoleSink, Sink
 from training.spec import ForecastSpec
 
@@ -102,6 +103,9 @@ def _shell(args: argparse.Namespace) -> int:
         done.discard_checkpoints()
         sink.report(100.0, f"Done: {args.output}")
         print(leaderboard_text(done.results))
+        for finding in done.profile.findings:
+            if finding.severity is not Severity.INFO:
+                print(f"Data: {finding.message} {artifacts.PROFILE} says what to do.")
     except TrainingError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return EXIT_FAULT

@@ -25,7 +25,7 @@ from training.features import FeaturePlan, plan_features
 from training.models.base import Setting
 from training.prepare import Prepared, prepare_panel
 from training.progress import Meter, Sink
-from training.quality import profile_panel
+from training.quality import Profile, profile_panel
 from training.race import hopeless, racing
 from training.results import Results, assemble
 from training.spec import ForecastSpec
@@ -61,10 +61,12 @@ class Finished:
     """A run whose artifacts are written.
 
     Attributes:
+        profile: what was found in the data.
         discard_checkpoints: to be called once the artifacts are where they belong.
     """
 
     results: Results
+    profile: Profile
     discard_checkpoints: Callable[[], None]
 
 
@@ -149,7 +151,7 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
         environment=environment(spec, data_hash=data_hash, as_of=as_of, cores=resources.cores),
     )
     meter.at(99.0, "Results are written")
-    return Finished(results=results, discard_checkpoints=engine.discard)
+    return Finished(results=results, profile=profile, discard_checkpoints=engine.discard)
 
 
 def _race(engine: Engine, units: Sequence[Unit], actuals: Actuals, spec: ForecastSpec) -> dict[str, str]:
