@@ -176,9 +176,12 @@ def _with_ensemble(reasons: list[str], rows: pd.DataFrame, forecast: Mapping[str
         return reasons
     absent = np.asarray(~np.isfinite(forecast[name]).all(axis=1))
     mine = np.flatnonzero(rows[MODEL].to_numpy() == name)
+    unscored = rows["mae"].isna().to_numpy()
     for row, series in zip(mine, at, strict=True):
         if series >= 0 and absent[series]:
             reasons[row] = "fewer than two of its members have a usable forecast"
+        elif series >= 0 and unscored[row] and not reasons[row]:
+            reasons[row] = "no backtest: fewer than two of its members have one"
     return reasons
 
 

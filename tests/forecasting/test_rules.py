@@ -355,3 +355,13 @@ def test_text_columns_of_a_table_without_rows_are_text(tmp_path):
     done = run_panel(tmp_path, panel_of({"a": [1.0, 2.0]}), spec_of(models=("SeasonalNaive",)))
     schema = pq.read_schema(done.folder / artifacts.BACKTEST)
     assert [str(schema.field(name).type) for name in ("unique_id", "model")] == ["string", "string"]
+
+
+def test_an_ensemble_that_has_a_forecast_but_no_score_says_why(tmp_path):
+    values = {"long": seasonal(60), "short": seasonal(9, 1)}
+    done = run_panel(tmp_path, panel_of(values), spec_of(models=("Theta", "CES", "Ensemble"), n_windows=2))
+    scores = done.scores.set_index(["unique_id", "model"])
+    assert ("short", "Ensemble") in set(zip(done.forecast["unique_id"], done.forecast["model"], strict=True))
+    assert np.isnan(scores.loc[("short", "Ensemble"), "mae"])
+    assert scores.loc[("short", "Ensemble"), "reason"] == "no backtest: fewer than two of its members have one"
+    assert scores.loc[("long", "Ensemble"), "reason"] == ""
