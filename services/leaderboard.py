@@ -32,6 +32,7 @@ class ModelEntry(_Read):
     coverage: dict[str, float | None] = Field(default_factory=dict)
     n_series: int = 0
     n_failed: int = 0
+    n_unscored: int = 0
     n_fallback: int = 0
     commonest_reason: str | None = None
     seconds: float | None = None

@@ -53,7 +53,7 @@ def _held_out(backtest: Mapping[str, Floats], actuals: Actuals, spec: ForecastSp
     out = {how: np.full((n_series, n_windows), NOBODY, dtype=np.intp) for how in Selection}
     for window in range(n_windows):
         apart = actuals.windows_apart_from(window)
-        others = score(backtest, actuals, windows=apart)
+        others = score(backtest, actuals, windows=apart, metrics=(spec.metric,))
         if not others.n.any():
             continue
         ranked, best = compare(others, spec.metric)

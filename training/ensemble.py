@@ -30,6 +30,8 @@ _MEDIAN_SHARE: Final = 0.5
 _LEARNED_SHARE: Final = 0.5  # of the predicted errors beside those that were made, as powers
 HOPELESS: Final = 2.0  # times the best member's error over the panel
 _FEWEST: Final = 2
+_LEAST_WEIGHT: Final = 1e-3  # of the largest one
+_SHOWN_WEIGHT: Final = 5e-4
 _MIN_SERIES_TO_HALVE: Final = 20
 _SERIES_AT_ONCE: Final = 5_000  # mixing takes room for half a dozen copies of all members' forecasts
 _EVERY: Final = slice(None)
@@ -61,7 +63,7 @@ class Combined:
         mean = self.weights[has].mean(axis=0) if has.any() else np.zeros(len(self.members))
         order = np.argsort(-mean, kind="stable")
         return {
-            "weights": {self.members[i]: round(float(mean[i]), 4) for i in order if mean[i] > 0},
+            "weights": {self.members[i]: round(float(mean[i]), 4) for i in order if mean[i] >= _SHOWN_WEIGHT},
             "words": self.words,
         }
 
@@ -234,16 +236,18 @@ def _normalized(weights: Floats) -> Floats:
 def _mix(members: Floats, weights: Floats) -> Floats:
     """Median and weighted mean of ``members x series x h``, each of those there are.
 
-    Missing where there are fewer than two: a single forecast is its model's own and goes by that name.
+    What hardly has a weight takes no part in the median either. Missing where there are fewer than two: a single
+    forecast is its model's own and goes by that name.
     """
-    used = np.where((weights > 0).T[:, :, None], members, np.nan)
-    present = np.isfinite(used)
-    n = present.sum(axis=0)
-    ordered = np.sort(used, axis=0)
+    present = np.isfinite(members) & (weights > 0).T[:, :, None]
+    share = np.where(present, weights.T[:, :, None], 0.0)
+    counts = present & (share >= _LEAST_WEIGHT * share.max(axis=0, initial=0.0))
+    n = counts.sum(axis=0)
+    ordered = np.sort(np.where(counts, members, np.nan), axis=0)
     last = np.maximum(n - 1, 0)
     low, high = (np.take_along_axis(ordered, at[None], axis=0)[0] for at in (last // 2, (last + 1) // 2))
     median = (low + high) / 2
-    share = np.where(present, weights.T[:, :, None], 0.0)
     total = share.sum(axis=0)
-    mean = np.where(present, share * used, 0.0).sum(axis=0) / np.where(total > 0, total, np.nan)
-    return np.where(n >= _FEWEST, _MEDIAN_SHARE * median + (1 - _MEDIAN_SHARE) * mean, np.nan)
+    mean = np.where(present, share * members, 0.0).sum(axis=0) / np.where(total > 0, total, np.nan)
+    mixed = _MEDIAN_SHARE * median + (1 - _MEDIAN_SHARE) * mean
+    return np.where(present.sum(axis=0) >= _FEWEST, mixed, np.nan)

@@ -189,6 +189,7 @@ def leaderboard(
     verdict: Verdict,
     scores: pd.DataFrame,
     backtest: Mapping[str, Floats],
+    forecast: Mapping[str, Floats],
     actuals: Actuals,
     intervals: Mapping[str, Band],
     combined: Combined | None,
@@ -209,7 +210,8 @@ def leaderboard(
     entries = []
     for i, model in enumerate(verdict.ranked):
         own = scores[scores[MODEL] == model]
-        failed = own.loc[own[REASON] != "", REASON]
+        reasons_given = own.loc[own[REASON] != "", REASON]
+        n_forecast = int(np.isfinite(forecast[model]).all(axis=1).sum())
         held = intervals[model].coverage() if model in intervals else np.empty(0)
         entries.append(
             {
@@ -221,9 +223,10 @@ def leaderboard(
                 "share_won": number(verdict.share_won(model)),
                 "coverage": {str(level): number(held[j]) for j, level in enumerate(spec.levels)},
                 "n_series": int(own["mae"].notna().sum()),
-                "n_failed": len(failed),
+                "n_failed": len(own) - n_forecast,
+                "n_unscored": len(reasons_given) - (len(own) - n_forecast),
                 "n_fallback": int((own[FALLBACK] != "").sum()),
-                "commonest_reason": commonest(failed),
+                "commonest_reason": commonest(reasons_given),
                 "dropped": reasons.dropped.get(model, ""),
                 "seconds": round(seconds.get(model, 0.0), 2),
             }

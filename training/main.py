@@ -270,13 +270,19 @@ def leaderboard_text(results: Results) -> str:
             "on windows not used to choose"
         )
     reasons = [
-        f"{entry['model']}: no score for {entry['n_failed']} series"
-        f"{', for example' if entry['n_failed'] > 1 else ''}: {entry['commonest_reason']}"
+        f"{entry['model']}: {_lacking(entry)}: {entry['commonest_reason']}"
         for entry in entries
-        if entry["n_failed"]
+        if entry["n_failed"] + entry["n_unscored"]
     ]
     suspicions = [_suspicion(entry) for entry in board["covariates"] if entry["is_suspicious"]]
     return "\n".join(["", *text, *reasons, *suspicions])
+
+
+def _lacking(entry: dict[str, Any]) -> str:
+    """Of how many series a model has no forecast, and of how many others no score."""
+    failed, unscored = entry["n_failed"], entry["n_unscored"]
+    parts = [f"no {what} for {n:,} series" for what, n in (("forecast", failed), ("score", unscored)) if n]
+    return " and ".join(parts) + (", for example" if failed + unscored > 1 else "")
 
 
 def _suspicion(covariate: dict[str, Any]) -> str:

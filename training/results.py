@@ -191,7 +191,17 @@ def assemble(
         weights=combined,
         scores=scores,
         leaderboard=leaderboard(
-            verdict, scores, backtest, actuals, intervals, combined, answers.seconds, reasons, covariates, spec
+            verdict,
+            scores,
+            backtest,
+            forecast,
+            actuals,
+            intervals,
+            combined,
+            answers.seconds,
+            reasons,
+            covariates,
+            spec,
         ),
         importance=pd.concat(answers.importance, ignore_index=True) if answers.importance else None,
         components=_components(answers, forecast, actuals.ids, future, spec),

@@ -233,3 +233,10 @@ def test_mixing_takes_little_memory_whatever_the_panel_and_gives_the_same_part_b
     np.testing.assert_array_equal(by_parts.weights, whole.weights)
     np.testing.assert_array_equal(by_parts.backtest, whole.backtest)
     np.testing.assert_array_equal(by_parts.forecast, whole.forecast)
+
+
+def test_a_second_member_that_is_hopeless_hardly_counts():
+    actuals, backtest, forecast, truth = world(noise=(0.5, 12.0))
+    mixed = combine(backtest, forecast, actuals)
+    assert np.abs(mixed.forecast - truth).mean() < 1.1 * np.abs(forecast["m0"] - truth).mean()
+    assert list(mixed.summary()["weights"]) == ["m0"]

@@ -220,7 +220,7 @@ def test_the_last_words_tell_what_has_no_score_and_what_is_suspicious(tmp_path, 
     ]  # fmt: skip
     assert main(argv) == 0
     said = capsys.readouterr().out
-    assert "XGBoost: no score for 1 series: XGBoost needs 6 observations, it has 1" in said
+    assert "XGBoost: no forecast for 1 series: XGBoost needs 6 observations, it has 1" in said
     assert "Suspicious: 'billed' takes away" in said
     assert "Data: There are fewer than 24 observations (two seasons of 12) in 1 of 4 series" in said
 

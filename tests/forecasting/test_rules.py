@@ -83,6 +83,8 @@ def test_failed_series_are_rows_with_a_reason_and_fallbacks_are_named(done):
     assert scores.loc[("tiny", "SeasonalNaive"), "fallback"] == "Naive (last value)"
     assert scores.loc[("s0", "Prophet"), "reason"] == ""
     assert done.entry("XGBoost")["n_failed"] == 2
+    naive = done.entry("SeasonalNaive")
+    assert (naive["n_failed"], naive["n_unscored"]) == (1, 1), "gone has no forecast, tiny has one without a score"
     assert done.entry("XGBoost")["commonest_reason"]
     no_forecast = set(done.forecast.loc[done.forecast["unique_id"] == "tiny", "model"])
     assert no_forecast == {"SeasonalNaive"}
@@ -109,7 +111,7 @@ def test_the_leaderboard_holds_what_the_screens_expect(done):
     for entry in board["models"]:
         assert set(entry) == {
             "model", "rank", "score", "metrics", "skill_vs_seasonal_naive", "share_won", "coverage", "n_series",
-            "n_failed", "n_fallback", "commonest_reason", "dropped", "seconds",
+            "n_failed", "n_unscored", "n_fallback", "commonest_reason", "dropped", "seconds",
         }  # fmt: skip
         assert set(entry["coverage"]) == {"80", "95"}
         assert entry["score"] == entry["metrics"]["wape"]
