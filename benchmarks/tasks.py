@@ -128,7 +128,6 @@ def our_prophet(history: pd.DataFrame, h: int, m: int, freq: str) -> pd.DataFram
         horizon=h,
         preset=spec.preset,
         seed=spec.seed,
-        cores=1,
         columns=framed.columns,
         holidays=framed.holidays,
     )

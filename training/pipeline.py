@@ -201,7 +201,6 @@ def _setting(features: FeaturePlan, spec: ForecastSpec) -> Setting:
         horizon=spec.horizon,
         preset=spec.preset,
         seed=spec.seed,
-        cores=1,
         columns=features.columns,
         holidays=features.holidays,
     )

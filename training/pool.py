@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from typing import Final
 
 import psutil
@@ -38,12 +37,10 @@ class Pool:
 
     Args:
         cores: worker processes; with one, units run in this process.
-        panel_threads: threads of a fit over the panel; more than one only where cores have nothing else to do.
     """
 
-    def __init__(self, cores: int, *, panel_threads: int = 1) -> None:
+    def __init__(self, cores: int) -> None:
         self._cores = cores
-        self._panel_threads = panel_threads
 
     def run(
         self,
@@ -58,7 +55,6 @@ class Pool:
         Raises:
             TrainingError: a process was killed although it ran alone.
         """
-        common = replace(common, setting=replace(common.setting, cores=self._panel_threads))
         if self._cores == 1:
             with threadpoolctl.threadpool_limits(limits=1):
                 for unit in units:

@@ -74,7 +74,7 @@ class SparkPass:
             job.check()
 
         try:
-            driver = Pool(self._cores, panel_threads=max(1, self._cores // max(len(panel), 1)))
+            driver = Pool(self._cores)
             driver.run(panel, common, done=done, tick=look)
             while not job.is_over(within_s=1.0):
                 look(None)

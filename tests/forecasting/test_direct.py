@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.support.forecasting import panel_of, seasonal, spec_of
 from tests.support.models import forecast, framed_of, setting_of
-from training.models import forecaster
 from training.models.direct import Rows, Table
 from training.spec import ModelName
 
@@ -188,17 +185,6 @@ def test_a_static_covariate_that_tells_series_apart_is_used(freq):
     blind = forecast(XGB, panel.drop(columns="kind"), spec_of(freq=freq, horizon=h, covariates={"event": "future"}))
     assert told.importance.filter(like="kind = ").item() > 0.01
     assert np.abs(told.rows["mean"] - truth).mean() < np.abs(blind.rows["mean"] - truth).mean()
-
-
-@pytest.mark.parametrize("freq", ["MS", "YS-JAN"])
-def test_numbers_do_not_depend_on_the_cores(freq):
-    framed, setting = FRAMED[freq]
-    one, four = (
-        forecaster(XGB).forecast(framed.history, framed.future, replace(setting, cores=cores), explain=True)
-        for cores in (1, 4)
-    )
-    pd.testing.assert_frame_equal(one.rows, four.rows)
-    pd.testing.assert_series_equal(one.importance, four.importance)
 
 
 def test_hours_know_the_same_hour_of_the_day_and_of_the_week():

@@ -54,7 +54,7 @@ def bench_of(
     common = Common(
         folder=folder, buckets=folder / "buckets", n_buckets=n_buckets, n_rows=len(framed.history),
         setting=Setting(
-            frequency=spec.frequency, horizon=spec.horizon, preset=spec.preset, seed=spec.seed, cores=1,
+            frequency=spec.frequency, horizon=spec.horizon, preset=spec.preset, seed=spec.seed,
             columns=framed.columns, holidays=framed.holidays,
         ),
         step=spec.step, n_windows=spec.n_windows,

@@ -18,7 +18,7 @@ def framed_of(panel: pd.DataFrame, spec: ForecastSpec) -> Framed:
 
 def setting_of(framed: Framed, spec: ForecastSpec) -> Setting:
     return Setting(
-        frequency=spec.frequency, horizon=spec.horizon, preset=spec.preset, seed=spec.seed, cores=1,
+        frequency=spec.frequency, horizon=spec.horizon, preset=spec.preset, seed=spec.seed,
         columns=framed.columns, holidays=framed.holidays,
     )  # fmt: skip
 

@@ -52,14 +52,12 @@ class Setting:
 
     Attributes:
         holidays: ``holiday, ds`` on the panel's calendar; empty when no country was chosen.
-        cores: threads a fit over the panel may use.
     """
 
     frequency: Frequency
     horizon: int
     preset: Preset
     seed: int
-    cores: int
     columns: Columns
     holidays: pd.DataFrame
 
