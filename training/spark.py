@@ -8,7 +8,9 @@ see it, such as a Unity Catalog volume. Only the DataFrame API is used: serverle
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -48,7 +50,7 @@ class SparkPass:
 
     def __init__(self, *, cores: int, session: SparkSession | None = None) -> None:
         self._cores = cores
-        self._spark = session or SparkSession.builder.getOrCreate()
+        self._spark = session or _session()
 
     def run(
         self,
@@ -196,3 +198,10 @@ def _spark_errors() -> tuple[type[Exception], ...]:
 
 def _first_line(exc: BaseException) -> str:
     return next((line.strip() for line in str(exc).splitlines() if line.strip()), type(exc).__name__)
+
+
+def _session() -> SparkSession:
+    """The cluster's session, or a new one whose workers run this interpreter and not the first one on the path."""
+    if SparkSession.getActiveSession() is None:
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    return SparkSession.builder.getOrCreate()
