@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from services.adapters.delta.datasets import DeltaDatasetStore
 from services.adapters.memory.stores import MemoryDatasetStore
 from services.adapters.sqlite.database import MIGRATIONS, Database, to_text
 from services.adapters.sqlite.datasets import SqliteDatasetStore
@@ -19,16 +20,21 @@ from services.domain.errors import StaleDataset
 from services.domain.job import DatasetId
 from services.ports import DatasetStore
 from tests.support.fakes import START
+from tests.support.workspace.delta import delta_database
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "delta"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatasetStore]:
-    if request.param == "memory":
-        yield MemoryDatasetStore()
-        return
-    database = Database(tmp_path / "state.db")
-    yield SqliteDatasetStore(database)
-    database.close()
+    match request.param:
+        case "memory":
+            yield MemoryDatasetStore()
+        case "sqlite":
+            database = Database(tmp_path / "state.db")
+            yield SqliteDatasetStore(database)
+            database.close()
+        case "delta":
+            with delta_database(request.getfixturevalue("warehouse")) as opened:
+                yield DeltaDatasetStore(opened)
 
 
 def dataset(dataset_id: str = "d1", **changes: object) -> Dataset:

@@ -17,6 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule
 
+from services.adapters.delta.jobs import DeltaJobStore
 from services.adapters.memory.stores import MemoryJobStore
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.jobs import SqliteJobStore
@@ -36,18 +37,23 @@ from services.domain.job import (
 )
 from services.ports import JobFilter, JobStore
 from tests.support.fakes import START
+from tests.support.workspace.delta import delta_database
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "delta"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
-    if request.param == "memory":
-        yield MemoryJobStore()
-        return
-    database = Database(tmp_path / "state.db")
-    yield SqliteJobStore(database)
-    database.close()
+    match request.param:
+        case "memory":
+            yield MemoryJobStore()
+        case "sqlite":
+            database = Database(tmp_path / "state.db")
+            yield SqliteJobStore(database)
+            database.close()
+        case "delta":
+            with delta_database(request.getfixturevalue("warehouse")) as opened:
+                yield DeltaJobStore(opened)
 
 
 @pytest.fixture

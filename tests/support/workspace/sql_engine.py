@@ -46,7 +46,11 @@ class SqlEngine:
             self._database.execute(f"ATTACH ':memory:' AS \"{PREFIX}{catalog}\"")
             self._database.execute(f'CREATE SCHEMA "{PREFIX}{catalog}"."default"')
         for schema in schemas:
-            catalog, name = schema.split(".")
+            self.create_schema(*schema.split("."))
+
+    def create_schema(self, catalog: str, name: str) -> None:
+        """Make a schema, as the owner of the catalog would."""
+        with self._lock:
             self._database.execute(f'CREATE SCHEMA "{PREFIX}{catalog}"."{name}"')
 
     def session(self, catalog: str, schema: str) -> SqlSession:

@@ -1,0 +1,41 @@
+"""The app's Delta stores over a warehouse on loopback."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.adapters.delta.database import MIGRATIONS, DeltaDatabase
+from services.adapters.delta.tables import Tables
+from services.adapters.delta.warehouse import Patience, Warehouse, connector
+from tests.support.workspace.sql_server import SqlWarehouse
+
+IMPATIENT = Patience(request_s=1.0, statement_s=5, total_s=2.0, pause_s=0.0)
+
+
+def fresh_schema(warehouse: SqlWarehouse) -> Tables:
+    """A schema of its own for one test, in the catalog that DuckDB would not have."""
+    tables = Tables(catalog="main", schema=f"s{secrets.token_hex(4)}")
+    warehouse.engine.create_schema(tables.catalog, tables.schema)
+    return tables
+
+
+@contextmanager
+def delta_database(
+    warehouse: SqlWarehouse,
+    tables: Tables | None = None,
+    *,
+    patience: Patience | None = None,
+    migrations: Path = MIGRATIONS,
+) -> Iterator[DeltaDatabase]:
+    """A database on a warehouse, closed at the end; in a fresh schema unless one is given."""
+    tables = tables or fresh_schema(warehouse)
+    patience = patience or Patience()
+    client = Warehouse(connector(warehouse.connection_args(), patience), place=tables.place, patience=patience)
+    database = DeltaDatabase(client, tables, migrations=migrations)
+    try:
+        yield database
+    finally:
+        database.close()
