@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -63,10 +63,6 @@ class MigrationStatements:
             text=f"MERGE INTO {table} AS target USING (SELECT :number AS number) AS new ON target.number = new.number"
             " WHEN NOT MATCHED THEN INSERT (number, name, applied_at) VALUES (:number, :name, current_timestamp())",
         )
-
-    def every(self) -> Iterator[Statement]:
-        """All of them."""
-        yield from (self.create, self.applied, self.record)
 
 
 class DeltaDatabase:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 _STORED: Final = (*DATASET_COLUMNS, "write_id")
 _CHANGED: Final = tuple(name for name in _STORED if name != "dataset_id")
-_AT_VERSION: Final = "dataset_id = :dataset_id AND version = :version - 1"
+_AT_VERSION: Final = f"dataset_id = :dataset_id AND version = :version - 1 AND status <> '{DELETED}'"
 
 
 class DatasetStatements:
@@ -62,10 +61,6 @@ class DatasetStatements:
             text=f"{listed} AND status = :status AND updated_at < :moment ORDER BY updated_at, dataset_id",
         )
 
-    def every(self) -> Iterator[Statement]:
-        """All of them."""
-        yield from vars(self).values()
-
 
 class DeltaDatasetStore:
     """``DatasetStore`` over a SQL warehouse."""
@@ -79,7 +74,7 @@ class DeltaDatasetStore:
 
     def save(self, dataset: Dataset) -> Dataset:
         saved = replace(dataset, version=dataset.version + 1)
-        self._guarded(self._sql.save, {**dataset_row(saved)}, dataset)
+        self._guarded(self._sql.save, dataset_row(saved), dataset)
         return saved
 
     def get(self, dataset_id: DatasetId) -> Dataset | None:

@@ -18,10 +18,8 @@ def took_effect(
     """Run a guarded write and say whether it is the one that changed the row.
 
     A write whose answer was lost is sent again and finds the version moved on by itself. Whose the row is tells its
-    ``write_id``, fresh for each write; the look costs one statement, and only where no row was changed.
-
-    Args:
-        written_by: selects ``write_id`` of the row by ``:key``.
+    ``write_id``, fresh for each write; ``written_by`` selects it by ``:key``. The look costs one statement, and only
+    where no row was changed.
     """
     if database.affected(write, values) > 0:
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from services.adapters.delta.guard import DELETED
@@ -10,13 +9,13 @@ from services.adapters.delta.tables import Tables
 from services.adapters.sql.conditions import job_condition
 from services.adapters.sql.rows import EVENT_COLUMNS, JOB_COLUMNS
 from services.adapters.sql.statements import Statement, assignments, columns, parameters
-from services.domain.job import ACTIVE, DatasetId, JobStatus
+from services.domain.job import ACTIVE
 from services.ports import JobFilter
 
 _STORED: Final = (*JOB_COLUMNS, "write_id", "outbox_json")
 _CHANGED: Final = tuple(name for name in JOB_COLUMNS if name not in {"job_id", "created_at"})
 _EVENT: Final = ("event_id", *EVENT_COLUMNS)
-_AT_VERSION: Final = "job_id = :job_id AND version = :version - 1"
+_AT_VERSION: Final = f"job_id = :job_id AND version = :version - 1 AND status <> '{DELETED}'"
 
 
 class JobStatements:
@@ -107,17 +106,3 @@ class JobStatements:
             " GROUP BY status"
         )
         return Statement(name="count jobs by status", text=text), values
-
-    def every(self, example: Mapping[str, Any], moment: Any) -> Iterator[Statement]:
-        """All of them, those that are built with every part they can have; for the test that parses them."""
-        yield from (value for value in vars(self).values() if isinstance(value, Statement))
-        full = JobFilter(
-            owner="ann", statuses=frozenset(JobStatus), dataset_id=DatasetId("d"), text="t", created_from=moment,
-            created_to=moment,
-        )  # fmt: skip
-        for where in (JobFilter(), full):
-            yield self.page(where, limit=1, offset=0)[0]
-            yield self.count(where)[0]
-        for owner in (None, "ann"):
-            yield self.counts(owner)[0]
-        yield self.append_events([dict(example), dict(example)])[0]

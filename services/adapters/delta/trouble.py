@@ -22,7 +22,7 @@ RAISED: Final = (Error, HTTPError, OSError)
 _CONFLICT: Final = re.compile(
     r"DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)|Concurrent\w+Exception|(Metadata|Protocol)ChangedException"
 )
-_SESSION: Final = re.compile(r"Invalid SessionHandle|closed connection|Session \[?\S+\]? is closed", re.IGNORECASE)
+_SESSION: Final = re.compile(r"Invalid SessionHandle|Session \[\S+\] is closed", re.IGNORECASE)
 _FORBIDDEN: Final = re.compile(r"INSUFFICIENT_PERMISSIONS|PERMISSION_DENIED|does not have .* on ", re.IGNORECASE)
 _MISSING: Final = re.compile(r"TABLE_OR_VIEW_NOT_FOUND|(SCHEMA|CATALOG)_NOT_FOUND|NO_SUCH_CATALOG")
 _SQLSTATE: Final = re.compile(r"SQLSTATE: ?[0-9A-Z]{5}")
@@ -71,12 +71,7 @@ def trouble_of(exc: BaseException) -> Trouble:
 
 
 def unavailable(trouble: Trouble, exc: BaseException, *, doing: str, place: str) -> StoreUnavailable:
-    """The error for a person: what did not work, and who can do what about it.
-
-    Args:
-        doing: name of the statement.
-        place: catalog and schema.
-    """
+    """The error for a person: what did not work in which catalog and schema, and who can do what about it."""
     said = _first_line(exc)
     match trouble:
         case Trouble.FORBIDDEN:

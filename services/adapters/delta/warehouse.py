@@ -62,9 +62,8 @@ class Connect(Protocol):
 def connector(arguments: Mapping[str, Any], patience: Patience) -> Connect:
     """How to connect.
 
-    Args:
-        arguments: of ``databricks.sql.connect``: host, path, credentials, and whatever a proxy or a test needs.
-            They come before ours.
+    ``arguments`` are those of ``databricks.sql.connect``: host, path, credentials, and whatever a proxy or a test
+    needs. They come before ours.
     """
     ours: dict[str, Any] = {
         "enable_telemetry": False,
@@ -77,6 +76,7 @@ def connector(arguments: Mapping[str, Any], patience: Patience) -> Connect:
         "_retry_delay_min": 0.1,
         "_retry_delay_max": 5.0,
     }
+    logging.getLogger("databricks.sql.unsafe").setLevel(logging.WARNING)  # below that it logs values and tokens
     return lambda: sql.connect(**{**ours, **arguments})
 
 

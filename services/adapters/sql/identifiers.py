@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def quoted(*parts: str) -> str:
-    """A name of one or more parts, quoted the way Databricks does it: ``main.a`b`` is ``\\`main\\`.\\`a\\`\\`b\\```.
+    """A name of one or more parts in backticks; a backtick inside a part is doubled.
 
     Raises:
         ValueError: a part is empty or holds a character that no identifier may have.

@@ -91,12 +91,16 @@ class SqlWarehouse:
     ) -> None:
         self.stop()
 
-    def stop(self) -> None:
-        """Stop serving, drop every connection, and forget everything."""
+    def stop_listening(self) -> None:
+        """The host is gone: every connection ends, and new ones are refused. For good."""
         self._server.shutdown()
         self._server.server_close()
         self._server.drop_connections()
         self._thread.join()
+
+    def stop(self) -> None:
+        """End, and forget everything."""
+        self.stop_listening()
         self.engine.close()
 
 
