@@ -20,7 +20,6 @@ from services.domain.errors import StaleDataset
 from services.domain.job import DatasetId
 from services.ports import DatasetStore
 from tests.support.fakes import START
-from tests.support.workspace.delta import delta_database
 
 
 @pytest.fixture(params=["memory", "sqlite", "delta"])
@@ -33,8 +32,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatasetSto
             yield SqliteDatasetStore(database)
             database.close()
         case "delta":
-            with delta_database(request.getfixturevalue("warehouse")) as opened:
-                yield DeltaDatasetStore(opened)
+            yield DeltaDatasetStore(request.getfixturevalue("delta"))
 
 
 def dataset(dataset_id: str = "d1", **changes: object) -> Dataset:

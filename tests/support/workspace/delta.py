@@ -22,19 +22,22 @@ def fresh_schema(warehouse: SqlWarehouse) -> Tables:
     return tables
 
 
+def client(warehouse: SqlWarehouse, patience: Patience = IMPATIENT, *, place: str = "main.*") -> Warehouse:
+    """Connections to a warehouse."""
+    return Warehouse(connector(warehouse.connection_args(), patience), place=place, patience=patience)
+
+
 @contextmanager
 def delta_database(
     warehouse: SqlWarehouse,
     tables: Tables | None = None,
     *,
-    patience: Patience | None = None,
+    patience: Patience = IMPATIENT,
     migrations: Path = MIGRATIONS,
 ) -> Iterator[DeltaDatabase]:
-    """A database on a warehouse, closed at the end; in a fresh schema unless one is given."""
+    """A database with connections of its own, closed at the end; in a fresh schema unless one is given."""
     tables = tables or fresh_schema(warehouse)
-    patience = patience or Patience()
-    client = Warehouse(connector(warehouse.connection_args(), patience), place=tables.place, patience=patience)
-    database = DeltaDatabase(client, tables, migrations=migrations)
+    database = DeltaDatabase(client(warehouse, patience, place=tables.place), tables, migrations=migrations)
     try:
         yield database
     finally:
