@@ -29,6 +29,7 @@ from tests.support.workspace.sql_server import SqlWarehouse
 
 PASSING = [SqlFault.TOO_MANY_REQUESTS, SqlFault.UNAVAILABLE, SqlFault.SERVER_ERROR, SqlFault.LOST_REQUEST]
 LOST = [SqlFault.LOST_ANSWER]
+BOUND_S = 6.0  # some seconds on a busy machine; the connector by itself takes 900
 EXPIRED = [SqlFault.SESSION_EXPIRED, SqlFault.SESSION_CLOSED]
 
 
@@ -246,17 +247,25 @@ def took(action: object) -> float:
 def test_a_page_does_not_hang_on_a_warehouse_that_does_not_answer(
     store: DeltaJobStore, warehouse: SqlWarehouse
 ) -> None:
-    """One try per wait for an answer, none begun after the bound."""
     warehouse.faults.latency_s = 3.0
-    assert took(store.counts) < 2 * IMPATIENT.request_s + IMPATIENT.total_s
+    assert took(store.counts) < BOUND_S
     warehouse.faults.clear()
     warehouse.faults.is_down = True
-    assert took(store.counts) < IMPATIENT.total_s + IMPATIENT.request_s
+    assert took(store.counts) < BOUND_S
     warehouse.faults.arm(SqlFault.UNAVAILABLE, times=999)
     warehouse.faults.is_down = False
-    assert took(store.counts) < IMPATIENT.total_s + IMPATIENT.request_s
+    assert took(store.counts) < BOUND_S
     warehouse.faults.clear()
     assert store.counts()[JobStatus.PENDING] == 0
+
+
+def test_a_statement_that_waits_for_the_warehouse_is_cancelled(store: DeltaJobStore, warehouse: SqlWarehouse) -> None:
+    read = added(store)
+    cancelled = warehouse.service.cancelled
+    warehouse.faults.arm(SqlFault.STUCK, on="ExecuteStatement UPDATE", times=2)
+    assert took(lambda: store.save(read.start(START))) < BOUND_S
+    assert warehouse.service.cancelled == cancelled + 2
+    assert store.get(read.job_id) == read
 
 
 def test_after_a_silence_everybody_is_told_at_once(warehouse: SqlWarehouse) -> None:
@@ -276,7 +285,7 @@ def test_a_host_that_is_gone_is_told_within_bounds() -> None:
         store = DeltaJobStore(database)
         store.counts()
         gone.stop_listening()
-        assert took(store.counts) < IMPATIENT.total_s + IMPATIENT.request_s
+        assert took(store.counts) < BOUND_S
 
 
 def test_a_conflict_that_does_not_end_is_told(store: DeltaJobStore, warehouse: SqlWarehouse) -> None:
@@ -453,7 +462,7 @@ def test_every_trouble_is_one_that_passes_or_one_that_is_told() -> None:
 
 def test_a_request_is_never_waited_for_longer_than_a_person_would() -> None:
     patience = Patience()
-    assert patience.total_s + 2 * patience.request_s <= 45
+    assert patience.total_s + patience.request_s + patience.statement_s <= 40
 
 
 def _select(text: str) -> Statement:

@@ -324,7 +324,7 @@ def test_delta_answers_as_a_dictionary_does(warehouse: SqlWarehouse, shared_clie
         return TwoStores(DeltaJobStore(DeltaDatabase(shared_client, fresh_schema(warehouse))))
 
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=10, stateful_step_count=20, deadline=None, database=None)
+        machine, settings=settings(max_examples=6, stateful_step_count=20, deadline=None, database=None)
     )
 
 

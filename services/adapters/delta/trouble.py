@@ -25,6 +25,7 @@ _CONFLICT: Final = re.compile(
 _SESSION: Final = re.compile(r"Invalid SessionHandle|Session \[\S+\] is closed", re.IGNORECASE)
 _FORBIDDEN: Final = re.compile(r"INSUFFICIENT_PERMISSIONS|PERMISSION_DENIED|does not have .* on ", re.IGNORECASE)
 _MISSING: Final = re.compile(r"TABLE_OR_VIEW_NOT_FOUND|(SCHEMA|CATALOG)_NOT_FOUND|NO_SUCH_CATALOG")
+_TIMEOUT: Final = re.compile(r"timed out|STATEMENT_TIMEOUT|OPERATION_CANCELED", re.IGNORECASE)
 _SQLSTATE: Final = re.compile(r"SQLSTATE: ?[0-9A-Z]{5}")
 
 
@@ -65,7 +66,7 @@ def trouble_of(exc: BaseException) -> Trouble:
     status = exc.context.get("http-code") if isinstance(exc, RequestError) else None
     if _FORBIDDEN.search(text) or status in {401, 403}:
         return Trouble.FORBIDDEN
-    if isinstance(exc, RequestError | HTTPError | OSError):
+    if isinstance(exc, RequestError | HTTPError | OSError) or _TIMEOUT.search(text):
         return Trouble.NO_ANSWER
     return Trouble.REFUSED
 
@@ -93,9 +94,9 @@ def unavailable(trouble: Trouble, exc: BaseException, *, doing: str, place: str)
 
 def _first_line(exc: BaseException) -> str:
     """What the server said, without its stack trace; a transport's own words help nobody."""
+    if isinstance(exc, TimeoutError) or (isinstance(exc, RequestError) and not exc.context.get("error-message")):
+        return "no answer in time."
     if isinstance(exc, HTTPError | OSError):
         return "no connection."
-    if isinstance(exc, RequestError) and not exc.context.get("error-message"):
-        return "no answer in time."
     line = _SQLSTATE.sub("", str(exc).strip().splitlines()[0] if str(exc).strip() else "no reason given").strip()
     return line if line.endswith(".") else f"{line}."

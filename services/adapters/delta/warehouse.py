@@ -15,13 +15,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any, Final, Protocol
 
 from databricks import sql
-from databricks.sql.client import Connection
+from databricks.sql.client import Connection, Cursor
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from services.adapters.delta.trouble import RAISED, Trouble, trouble_of, unavailable
@@ -40,15 +41,15 @@ class Patience:
 
     Attributes:
         request_s: one answer over the network.
-        statement_s: one statement on the warehouse, queue included; the warehouse ends it then.
+        statement_s: one statement, which may have to wait for its warehouse to start; it is cancelled then.
         total_s: no new try is begun after this long.
         idle_s: a connection that was not used for longer is replaced before it can fail.
         pause_s: after a warehouse has not answered for ``total_s``, everybody is told so at once for this long.
     """
 
-    request_s: float = 15.0
-    statement_s: int = 30
-    total_s: float = 15.0
+    request_s: float = 10.0
+    statement_s: float = 15.0
+    total_s: float = 12.0
     idle_s: float = 240.0
     pause_s: float = 5.0
 
@@ -68,7 +69,7 @@ def connector(arguments: Mapping[str, Any], patience: Patience) -> Connect:
     ours: dict[str, Any] = {
         "enable_telemetry": False,
         "user_agent_entry": "finance-forecast",
-        "session_configuration": {"STATEMENT_TIMEOUT": str(patience.statement_s), "TIMEZONE": "UTC"},
+        "session_configuration": {"STATEMENT_TIMEOUT": str(ceil(patience.statement_s) + 5), "TIMEZONE": "UTC"},
         "_disable_pandas": True,  # values as they are, not numpy's
         "_socket_timeout": patience.request_s,
         "_retry_stop_after_attempts_count": 1,
@@ -156,7 +157,8 @@ class Warehouse:
 
     def _once(self, statement: Statement, values: Mapping[str, Any]) -> list[Row]:
         with self._borrowed() as connection, connection.cursor() as cursor:
-            cursor.execute(statement.text, dict(values) or None)
+            with _cancelled_after(cursor, self._patience.statement_s):
+                cursor.execute(statement.text, dict(values) or None)
             return [_plain(row.asDict()) for row in cursor.fetchall()] if cursor.description else []
 
     @contextmanager
@@ -194,6 +196,35 @@ class Warehouse:
                 self._idle.append(_Idle(connection, self._clock()))
                 return
         connection.close()
+
+
+@contextmanager
+def _cancelled_after(cursor: Cursor, seconds: float) -> Iterator[None]:
+    """Cancel what runs too long: the connector itself asks for its state until the warehouse gives up.
+
+    Raises:
+        TimeoutError: it was cancelled.
+    """
+    is_late = threading.Event()
+
+    def cancel() -> None:
+        is_late.set()
+        with suppress(*RAISED):
+            cursor.cancel()
+
+    watch = threading.Timer(seconds, cancel)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    except RAISED as exc:
+        if is_late.is_set():
+            raise TimeoutError from exc
+        raise
+    finally:
+        watch.cancel()
+    if is_late.is_set():
+        raise TimeoutError
 
 
 def _leave(connection: Connection) -> None:

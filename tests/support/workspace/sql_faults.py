@@ -20,6 +20,7 @@ class SqlFault(StrEnum):
     SESSION_EXPIRED = "session expired"  # the session is gone: invalid handle
     SESSION_CLOSED = "session closed"  # the session is gone: HTTP 400, as the gateway says it
     CONFLICT = "conflict"  # another commit touched what the statement read
+    STUCK = "stuck"  # the statement waits, as for a warehouse that starts, until it is cancelled
     FORBIDDEN = "forbidden"  # a grant is missing
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tests.support.workspace.sql_faults import SqlFault, SqlFaults
 
 _OK = ttypes.TStatus(statusCode=ttypes.TStatusCode.SUCCESS_STATUS)
 _V8 = ttypes.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V8  # the first with native parameters
+_POLL_S = 0.05  # a status is given at once when it changes, else after this long
 _EXPIRED = {SqlFault.SESSION_EXPIRED, SqlFault.SESSION_CLOSED}
 _HTTP = {SqlFault.TOO_MANY_REQUESTS: 429, SqlFault.UNAVAILABLE: 503, SqlFault.SERVER_ERROR: 500}
 
@@ -48,6 +50,7 @@ class Ran:
 class _Operation:
     table: pa.Table
     sent: int = 0
+    state: int = ttypes.TOperationState.FINISHED_STATE
 
 
 _Answer = TypeVar("_Answer")
@@ -70,6 +73,8 @@ def _may_fail(call: Callable[[SqlService, Any], _Answer]) -> Callable[[SqlServic
         if fault in {SqlFault.CONFLICT, SqlFault.FORBIDDEN}:
             error = conflict("Files were added by a concurrent update.") if fault is SqlFault.CONFLICT else forbidden()
             return _failed(_handle(), error)  # type: ignore[return-value]  # only statements are armed with these
+        if fault is SqlFault.STUCK:
+            return self.stuck()  # type: ignore[return-value]
         answer = call(self, request)
         if fault is SqlFault.LOST_ANSWER:
             raise BrokenLine
@@ -83,12 +88,15 @@ class SqlService:
 
     Attributes:
         ran: every statement that reached the engine, in order.
+        opened: sessions opened so far.
+        cancelled: statements that a client gave up.
     """
 
     def __init__(self, engine: SqlEngine, faults: SqlFaults) -> None:
         self.faults = faults
         self.ran: list[Ran] = []
         self.opened = 0
+        self.cancelled = 0
         self._engine = engine
         self._lock = threading.Lock()
         self._sessions: dict[bytes, SqlSession] = {}
@@ -163,7 +171,10 @@ class SqlService:
 
     @_may_fail
     def GetOperationStatus(self, request: ttypes.TGetOperationStatusReq) -> ttypes.TGetOperationStatusResp:
-        return _finished(self._operation(request))
+        operation = self._operation(request)
+        if operation.state == ttypes.TOperationState.RUNNING_STATE:
+            time.sleep(_POLL_S)
+        return _status(operation)
 
     @_may_fail
     def GetResultSetMetadata(self, request: ttypes.TGetResultSetMetadataReq) -> ttypes.TGetResultSetMetadataResp:
@@ -177,7 +188,21 @@ class SqlService:
 
     @_may_fail
     def CancelOperation(self, request: ttypes.TCancelOperationReq) -> ttypes.TCancelOperationResp:
+        self._operation(request).state = ttypes.TOperationState.CANCELED_STATE
+        self.cancelled += 1
         return ttypes.TCancelOperationResp(status=_OK)
+
+    def stuck(self) -> ttypes.TExecuteStatementResp:
+        """The answer to a statement that has not begun."""
+        identifier = _handle()
+        operation = _Operation(pa.table({}), state=ttypes.TOperationState.RUNNING_STATE)
+        with self._lock:
+            self._operations[identifier.guid] = operation
+        return ttypes.TExecuteStatementResp(
+            status=_OK,
+            operationHandle=_operation_handle(identifier),
+            directResults=ttypes.TSparkDirectResults(operationStatus=_status(operation)),
+        )
 
     def _operation(self, request: Any) -> _Operation:
         with self._lock:
@@ -198,7 +223,7 @@ class SqlService:
             with self._lock:
                 self._operations.pop(identifier.guid, None)
         return ttypes.TSparkDirectResults(
-            operationStatus=_finished(operation),
+            operationStatus=_status(operation),
             resultSetMetadata=sql_arrow.metadata(operation.table),
             resultSet=page,
             closeOperation=closed,
@@ -238,11 +263,11 @@ def _failed(identifier: ttypes.THandleIdentifier, error: SqlError) -> ttypes.TEx
     )
 
 
-def _finished(operation: _Operation) -> ttypes.TGetOperationStatusResp:
+def _status(operation: _Operation) -> ttypes.TGetOperationStatusResp:
     counts = operation.table.to_pydict().get("num_affected_rows")
     return ttypes.TGetOperationStatusResp(
         status=_OK,
-        operationState=ttypes.TOperationState.FINISHED_STATE,
+        operationState=operation.state,
         numModifiedRows=counts[0] if counts else None,
         hasResultSet=True,
     )
