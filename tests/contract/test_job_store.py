@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import settings
@@ -319,9 +321,20 @@ def test_sqlite_answers_as_a_dictionary_does(tmp_path: Path) -> None:
         database.close()
 
 
+class InTurns:
+    """Stores of several app processes on one database, each asked in its turn."""
+
+    def __init__(self, *stores: JobStore) -> None:
+        self._stores = itertools.cycle(stores)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(next(self._stores), name)
+
+
 def test_delta_answers_as_a_dictionary_does(warehouse: SqlWarehouse, shared_client: Warehouse) -> None:
     def machine() -> TwoStores:
-        return TwoStores(DeltaJobStore(DeltaDatabase(shared_client, fresh_schema(warehouse))))
+        database = DeltaDatabase(shared_client, fresh_schema(warehouse))
+        return TwoStores(cast(JobStore, InTurns(DeltaJobStore(database), DeltaJobStore(database))))
 
     run_state_machine_as_test(
         machine, settings=settings(max_examples=6, stateful_step_count=20, deadline=None, database=None)

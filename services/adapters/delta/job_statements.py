@@ -35,7 +35,7 @@ class JobStatements:
         )
         self.added = Statement(
             name="look at the job of a form",
-            text=f"SELECT {columns(_STORED)} FROM {self._jobs} WHERE job_id = :job_id"
+            text=f"SELECT {columns(JOB_COLUMNS)} FROM {self._jobs} WHERE job_id = :job_id"
             " OR (:request_id <> '' AND request_id = :request_id AND owner = :owner)",
         )
         self.save = Statement(

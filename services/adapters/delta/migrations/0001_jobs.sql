@@ -28,6 +28,7 @@ USING DELTA
 CLUSTER BY (owner, status, created_at)
 TBLPROPERTIES (
     'delta.enableChangeDataFeed' = 'true',
+    'delta.autoOptimize.autoCompact' = 'true',
     'delta.enableDeletionVectors' = 'true',
     'delta.isolationLevel' = 'Serializable'
 )

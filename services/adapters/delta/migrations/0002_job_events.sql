@@ -13,5 +13,6 @@ USING DELTA
 CLUSTER BY (job_id)
 TBLPROPERTIES (
     'delta.enableChangeDataFeed' = 'true',
+    'delta.autoOptimize.autoCompact' = 'true',
     'delta.appendOnly' = 'true'
 )
