@@ -32,6 +32,7 @@ class ModelEntry(_Read):
     coverage: dict[str, float | None] = Field(default_factory=dict)
     n_series: int = 0
     n_failed: int = 0
+    n_unscored: int = 0
     n_fallback: int = 0
     commonest_reason: str | None = None
     seconds: float | None = None
@@ -75,6 +76,8 @@ class CovariateEntry(_Read):
         error_with: with it as the only such covariate; mean absolute, in units of the naive error of each series.
         error_without: with none of them, in the same units.
         gain: share by which it lowers the error; negative when it raises it.
+        gain_together: share by which all covariates known in future lower it; given where none is suspicious alone,
+            but all together are, and this one is worth most.
         is_suspicious: it lowers the error more than something known beforehand plausibly could.
     """
 
@@ -82,6 +85,7 @@ class CovariateEntry(_Read):
     error_with: float | None = None
     error_without: float | None = None
     gain: float | None = None
+    gain_together: float | None = None
     is_suspicious: bool = False
 
 
@@ -89,6 +93,8 @@ class Leaderboard(_Read):
     """Every model of a run, best first.
 
     Attributes:
+        why: why the winner is not the model with the lowest error; empty where it is.
+        preferred: the model that one for all series would use; older runs don't say.
         n_windows: most backtest windows a series has.
         expected: what the forecasts of this run are worth.
         is_held_out: ``expected`` was measured on windows that took no part in choosing each series' model; it is the
@@ -101,6 +107,8 @@ class Leaderboard(_Read):
     metric: str
     selection: str
     winner: str | None = None
+    why: str = ""
+    preferred: str | None = None
     n_windows: int = 0
     expected: Choice = Choice()
     is_held_out: bool = False
@@ -111,8 +119,9 @@ class Leaderboard(_Read):
 
     @property
     def first(self) -> ModelEntry | None:
-        """The entry of the model with the lowest error over all series, which one model for all would use."""
-        return next((entry for entry in self.models if entry.score is not None and not entry.dropped), None)
+        """The entry of the model that one for all series would use."""
+        scored = [entry for entry in self.models if entry.score is not None and not entry.dropped]
+        return next((entry for entry in scored if entry.model == self.preferred), scored[0] if scored else None)
 
     @property
     def suspicious(self) -> tuple[CovariateEntry, ...]:

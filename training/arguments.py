@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final, TypeVar
@@ -36,6 +37,7 @@ from training.spec import (
 )
 
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=StrEnum)
 
 
 _DESCRIPTION: Final = """\
@@ -153,6 +155,18 @@ def _model(text: str) -> tuple[ModelName, ...]:
     return tuple(chosen)
 
 
+def _one_of(choices: type[_E]) -> Callable[[str], _E]:
+    """For ``argparse``, whose own message for a word that is no member names neither the members nor their kind."""
+
+    def member(text: str) -> _E:
+        try:
+            return choices(text)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(choices)}") from exc
+
+    return member
+
+
 def _levels(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
@@ -235,13 +249,11 @@ def _parser() -> argparse.ArgumentParser:
         "--models", type=_model, nargs="+", action=_Extend, metavar="NAME",
         help=f"of {', '.join(ModelName)}; comma-separated or repeated; seasonal naive is always fitted",
     )  # fmt: skip
-    what.add_argument("--preset", type=Preset, choices=list(Preset), metavar="NAME", help="fast, balanced or thorough")
+    what.add_argument("--preset", type=_one_of(Preset), metavar="NAME", help="fast, balanced or thorough")
     what.add_argument("--windows", type=int, metavar="N", help="backtest windows")
     what.add_argument("--step-size", type=int, metavar="N", help="periods between cutoffs; the horizon if not given")
-    what.add_argument("--metric", type=Metric, choices=list(Metric), metavar="NAME", help=f"of {', '.join(Metric)}")
-    what.add_argument(
-        "--selection", type=Selection, choices=list(Selection), metavar="SCOPE", help="per_series or overall"
-    )
+    what.add_argument("--metric", type=_one_of(Metric), metavar="NAME", help=f"of {', '.join(Metric)}")
+    what.add_argument("--selection", type=_one_of(Selection), metavar="SCOPE", help="per_series or overall")
     what.add_argument(
         "--level", type=_levels, nargs="+", action=_Extend, metavar="PERCENT", help="interval levels; 80 and 95"
     )
@@ -255,14 +267,12 @@ def _parser() -> argparse.ArgumentParser:
         ("gaps", GapPolicy), ("duplicates", DuplicatePolicy), ("incomplete-last", IncompletePolicy),
         ("aggregation", Aggregation),
     ):  # fmt: skip
-        clean.add_argument(
-            f"--{name}", type=choices, choices=list(choices), metavar="HOW", help=f"one of {', '.join(choices)}"
-        )
+        clean.add_argument(f"--{name}", type=_one_of(choices), metavar="HOW", help=f"one of {', '.join(choices)}")
 
     machine = parser.add_argument_group("machine")
     machine.add_argument("--cores", type=int, metavar="N", help="processes at once; all cores if not given")
     machine.add_argument(
-        "--engine", type=Place, choices=list(Place), default=Place.AUTO, metavar="WHERE",
+        "--engine", type=_one_of(Place), default=Place.AUTO, metavar="WHERE",
         help="auto (Spark in a job on Databricks), local or spark; the numbers are the same",
     )  # fmt: skip
     machine.add_argument("--checkpoints", type=Path, metavar="DIR", help="where finished parts are kept")

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from training.errors import TrainingError
 from training.files import write_parquet
 from training.models import scope_of
 from training.models.base import Scope
@@ -104,20 +105,33 @@ def read_bucket(folder: Path, number: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 def read_buckets(
     folder: Path, numbers: Sequence[int], without: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """History and future of several buckets as one, leaving out some columns."""
+    """History and future of several buckets as one, leaving out some columns.
+
+    Raises:
+        TrainingError: a file is damaged; its bucket is written anew by another attempt.
+    """
     return _read(folder, numbers, _HISTORY, without), _read(folder, numbers, _FUTURE, without)
 
 
 def _read(folder: Path, numbers: Sequence[int], what: str, without: Sequence[str]) -> pd.DataFrame:
-    tables = []
-    for number in numbers:
-        file = pq.ParquetFile(_path(folder, number, what))
-        columns = [name for name in file.schema_arrow.names if name not in without]
-        tables.append(file.read(columns=columns, use_threads=False))
+    tables = [_table(folder, number, what, without) for number in numbers]
     table = pa.concat_tables(tables)
-    del tables, file  # so that columns are given up as they are converted: a panel is large
+    del tables  # so that columns are given up as they are converted: a panel is large
     frame: pd.DataFrame = table.to_pandas(use_threads=False, self_destruct=True)
     return frame
+
+
+def _table(folder: Path, number: int, what: str, without: Sequence[str]) -> pa.Table:
+    try:
+        with pq.ParquetFile(_path(folder, number, what)) as file:
+            columns = [name for name in file.schema_arrow.names if name not in without]
+            return file.read(columns=columns, use_threads=False)
+    except pa.ArrowInvalid as exc:
+        _path(folder, number, _HISTORY).unlink(missing_ok=True)
+        raise TrainingError(
+            f"The prepared part {_path(folder, number, what).name} can't be read ({exc}).",
+            remedy="Retry: it is prepared again, finished parts are kept.",
+        ) from exc
 
 
 def _path(folder: Path, number: int, what: str) -> Path:

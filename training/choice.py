@@ -17,7 +17,7 @@ import pandas as pd
 from training.actuals import Actuals, Floats, Ints
 from training.artifacts import METRICS
 from training.bands import Band
-from training.scores import NOBODY, compare, score, select
+from training.scores import NOBODY, compare, preferred, score, select
 from training.spec import ForecastSpec, ModelName, Selection
 
 _CHOSEN: Final = "chosen"
@@ -53,13 +53,14 @@ def _held_out(backtest: Mapping[str, Floats], actuals: Actuals, spec: ForecastSp
     out = {how: np.full((n_series, n_windows), NOBODY, dtype=np.intp) for how in Selection}
     for window in range(n_windows):
         apart = actuals.windows_apart_from(window)
-        others = score(backtest, actuals, windows=apart)
+        others = score(backtest, actuals, windows=apart, metrics=(spec.metric,))
         if not others.n.any():
             continue
         ranked, best = compare(others, spec.metric)
+        order = preferred(others, spec.metric, ranked)
         has = np.stack([np.isfinite(forecast[:, window]).all(axis=1) for forecast in backtest.values()], axis=1)
         for how in Selection:
-            out[how][:, window] = select(best, ranked, others.models, has, how)
+            out[how][:, window] = select(best, order, others.models, has, how)
     return out
 
 

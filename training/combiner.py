@@ -27,6 +27,8 @@ _TINY: Final = 1e-9
 def ratios(losses: Floats) -> Floats:
     """Each member's error as a multiple of the average member's, ``series x members``, within a factor of 5.
 
+    In the average, none counts as more than 5 times the middle one: beside a wild member all others would look alike.
+
     Args:
         losses: mean absolute errors, ``series x members x windows``; missing where there is none.
     """
@@ -34,7 +36,9 @@ def ratios(losses: Floats) -> Floats:
     n = known.sum(axis=2)
     error = np.where(n > 0, np.where(known, losses, 0.0).sum(axis=2) / np.maximum(n, 1), np.nan)
     has = np.isfinite(error).sum(axis=1)
-    average = np.where(has > 0, np.nansum(error, axis=1) / np.maximum(has, 1), np.nan)[:, None]
+    middle = np.take_along_axis(np.sort(error, axis=1), np.maximum(has - 1, 0)[:, None] // 2, axis=1)
+    held = np.minimum(error, np.where(middle > 0, _LONGEST_RATIO * middle, np.inf))
+    average = np.where(has > 0, np.nansum(held, axis=1) / np.maximum(has, 1), np.nan)[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         found = np.where(average > 0, error / average, np.where(np.isfinite(error), 1.0, np.nan))
     return np.clip(found, 1 / _LONGEST_RATIO, _LONGEST_RATIO)

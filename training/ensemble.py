@@ -8,7 +8,8 @@ panels the errors to expect are also predicted (``combiner``), and used where th
 Members whose errors over the panel are hopeless beside the best are left out, unless only one would remain.
 
 For a backtest window the weights come from the windows that share no actuals with it, so its error there is
-as honest as any other model's. Missing, wild and infinite forecasts of a member only take that member out.
+as honest as any other model's. A member's missing forecast takes only that member out, and one far outside the
+range of the past counts as that far outside.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ _MEDIAN_SHARE: Final = 0.5
 _LEARNED_SHARE: Final = 0.5  # of the predicted errors beside those that were made, as powers
 HOPELESS: Final = 2.0  # times the best member's error over the panel
 _FEWEST: Final = 2
+_LEAST_WEIGHT: Final = 1e-3  # of the largest one
+_SHOWN_WEIGHT: Final = 5e-4
 _MIN_SERIES_TO_HALVE: Final = 20
+_SERIES_AT_ONCE: Final = 5_000  # mixing takes room for half a dozen copies of all members' forecasts
+_EVERY: Final = slice(None)
 _WORDS: Final = "half the median of its members, half their mean weighted by what each was worth in the backtest"
 _LEARNED_WORDS: Final = f"{_WORDS} and by what it is expected to be worth on series like this one"
 
@@ -58,7 +63,7 @@ class Combined:
         mean = self.weights[has].mean(axis=0) if has.any() else np.zeros(len(self.members))
         order = np.argsort(-mean, kind="stable")
         return {
-            "weights": {self.members[i]: round(float(mean[i]), 4) for i in order if mean[i] > 0},
+            "weights": {self.members[i]: round(float(mean[i]), 4) for i in order if mean[i] >= _SHOWN_WEIGHT},
             "words": self.words,
         }
 
@@ -103,19 +108,19 @@ class _Pool:
 
     @property
     def can_learn(self) -> bool:
-        """Whether every window can be forecast by what is learned on at least two others."""
+        """Whether every window can be forecast by what is learned on at least two others, each apart from one more."""
         apart = ~self.actuals.overlap
-        enough = self.n_windows > 0 and int(apart.sum(axis=1).min()) >= combiner.MIN_WINDOWS
+        taught = (apart[:, :, None] & apart[:, None, :] & apart).any(axis=2).sum(axis=1)
+        enough = self.n_windows > 0 and int(taught.min()) >= combiner.MIN_WINDOWS
         return enough and int(self.actuals.is_planned.all(axis=1).sum()) >= combiner.MIN_SERIES
 
     def combined(self, weigh: Callable[[int | None], Floats], words: str) -> Combined:
         """The ensemble with these weights, ``series x members`` for a window or, with ``None``, the forecast."""
         tested = np.full_like(self.actuals.y, np.nan)
         for window in range(self.n_windows):
-            tested[:, window] = _mix(self.members(window), weigh(window))
-        final, weights = self.members(None), weigh(None)
-        mixed = _mix(final, weights)
-        used = np.isfinite(final).all(axis=2).T & np.isfinite(mixed).all(axis=1, keepdims=True)
+            tested[:, window], _ = self._mixed(window, weigh(window))
+        weights = weigh(None)
+        mixed, used = self._mixed(None, weights)
         return Combined(
             backtest=tested,
             forecast=mixed,
@@ -124,13 +129,25 @@ class _Pool:
             words=words,
         )
 
-    def members(self, window: int | None) -> Floats:
+    def _mixed(self, window: int | None, weights: Floats) -> tuple[Floats, Mask]:
+        """The ensemble's forecast, ``series x h``, and which members it is made of, ``series x members``."""
+        n_series, _, h = self.actuals.y.shape
+        mixed = np.full((n_series, h), np.nan)
+        used = np.zeros(weights.shape, dtype=bool)
+        for start in range(0, n_series, _SERIES_AT_ONCE):
+            part = slice(start, start + _SERIES_AT_ONCE)
+            members = self.members(window, part)
+            mixed[part] = _mix(members, weights[part])
+            used[part] = np.isfinite(members).all(axis=2).T & np.isfinite(mixed[part]).all(axis=1, keepdims=True)
+        return mixed, used
+
+    def members(self, window: int | None, part: slice = _EVERY) -> Floats:
         """Forecasts ``members x series x h``, none further outside the range of the past than that range is wide."""
         past = self.actuals.whole if window is None else self.actuals.before
         low, high = (past.low, past.high) if window is None else (past.low[:, window], past.high[:, window])
         reach = high - low
-        given = (self.forecast[m] if window is None else self.backtest[m][:, window] for m in self.backtest)
-        return np.clip(np.stack(list(given)), (low - reach)[:, None], (high + reach)[:, None])
+        given = (self.forecast[m][part] if window is None else self.backtest[m][part, window] for m in self.backtest)
+        return np.clip(np.stack(list(given)), (low - reach)[part, None], (high + reach)[part, None])
 
     def by_errors(self, window: int | None) -> Floats:
         """Weights by the errors on the windows apart from this one."""
@@ -141,8 +158,11 @@ class _Pool:
 
     def by_expectation(self, window: int | None) -> Floats:
         """The same, and by the errors to expect, learned on those windows too."""
-        apart = np.flatnonzero(self._apart_from(window))
-        booster = combiner.learn([(self._given(int(v), apart[apart != v]), self.losses[:, :, [v]]) for v in apart])
+        apart = self._apart_from(window)
+        others = {v: apart & self._apart_from(v) for v in map(int, np.flatnonzero(apart))}
+        booster = combiner.learn(
+            [(self._given(v, known), self.losses[:, :, [v]]) for v, known in others.items() if known.any()]
+        )
         if booster is None:
             return self.by_errors(window)
         return _weights(self.losses[:, :, apart], combiner.expected(booster, self._given(window, apart)))
@@ -150,7 +170,7 @@ class _Pool:
     def _apart_from(self, window: int | None) -> Mask:
         return np.ones(self.n_windows, dtype=bool) if window is None else self.actuals.windows_apart_from(window)
 
-    def _given(self, window: int | None, apart: np.ndarray) -> Floats:
+    def _given(self, window: int | None, apart: Mask) -> Floats:
         actuals = self.actuals
         length = actuals.sizes if window is None else actuals.train_size[:, window]
         scale = actuals.whole.scale if window is None else actuals.before.scale[:, window]
@@ -216,16 +236,18 @@ def _normalized(weights: Floats) -> Floats:
 def _mix(members: Floats, weights: Floats) -> Floats:
     """Median and weighted mean of ``members x series x h``, each of those there are.
 
-    Missing where there are fewer than two: a single forecast is its model's own and goes by that name.
+    What hardly has a weight takes no part in the median either. Missing where there are fewer than two: a single
+    forecast is its model's own and goes by that name.
     """
-    used = np.where((weights > 0).T[:, :, None], members, np.nan)
-    present = np.isfinite(used)
-    n = present.sum(axis=0)
-    ordered = np.sort(used, axis=0)
+    present = np.isfinite(members) & (weights > 0).T[:, :, None]
+    share = np.where(present, weights.T[:, :, None], 0.0)
+    counts = present & (share >= _LEAST_WEIGHT * share.max(axis=0, initial=0.0))
+    n = counts.sum(axis=0)
+    ordered = np.sort(np.where(counts, members, np.nan), axis=0)
     last = np.maximum(n - 1, 0)
     low, high = (np.take_along_axis(ordered, at[None], axis=0)[0] for at in (last // 2, (last + 1) // 2))
     median = (low + high) / 2
-    share = np.where(present, weights.T[:, :, None], 0.0)
     total = share.sum(axis=0)
-    mean = np.where(present, share * used, 0.0).sum(axis=0) / np.where(total > 0, total, np.nan)
-    return np.where(n >= _FEWEST, _MEDIAN_SHARE * median + (1 - _MEDIAN_SHARE) * mean, np.nan)
+    mean = np.where(present, share * members, 0.0).sum(axis=0) / np.where(total > 0, total, np.nan)
+    mixed = _MEDIAN_SHARE * median + (1 - _MEDIAN_SHARE) * mean
+    return np.where(present.sum(axis=0) >= _FEWEST, mixed, np.nan)

@@ -74,6 +74,15 @@ class Facts:
         return table.assign(n=table["n"].fillna(0).astype(int))
 
     @cached_property
+    def usual_size(self) -> np.ndarray:
+        """By series: the absolute value that nine tenths of those that are not zero stay below; NaN without any."""
+        sizes = np.abs(self.values)
+        counted = sizes > 0
+        groups = pd.Series(sizes[counted]).groupby(self.codes[self.observed][counted])
+        usual = groups.quantile(0.9, interpolation="lower")  # of ten values with one outlier, none of the outlier
+        return np.asarray(usual.reindex(range(len(self.names))), dtype=np.float64)
+
+    @cached_property
     def guess(self) -> FrequencyGuess:
         """What the observed timestamps say about their frequency."""
         return guess_frequency(self.panel.loc[self.observed, [ID, TIME]])

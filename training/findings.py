@@ -23,6 +23,8 @@ _MIN_SEASONS: Final = 2
 _MAX_CATEGORIES: Final = 100
 _MIXED_SHARE: Final = 0.1  # of regular series on another calendar, from which one frequency can't serve all
 _SPARSE_SHARE: Final = 0.75  # of a series' periods without a value; prepare leaves such series out
+_OUTLIER: Final = 100.0  # times the usual size of a series' values: rather another unit than a good month
+_MIN_USUAL: Final = 10  # observations that tell what is usual
 _EXAMPLES: Final = 5
 
 
@@ -285,6 +287,7 @@ def _about_values(facts: Facts) -> Iterator[Finding]:
             series=facts.examples((facts.per_series["low"] < 0).to_numpy()),
             count=negative,
         )
+    yield from _outliers(facts)
     zero = int((values == 0).sum())
     if zero and facts.zero_share >= 0.01:
         often = facts.zero_share >= INTERMITTENT
@@ -319,6 +322,29 @@ def _about_values(facts: Facts) -> Iterator[Finding]:
             series=facts.examples(alike),
             count=int(alike.sum()),
         )
+
+
+def _outliers(facts: Facts) -> Iterator[Finding]:
+    codes, enough = facts.codes[facts.observed], (facts.per_series["n"] >= _MIN_USUAL).to_numpy()
+    is_far = (np.abs(facts.values) > _OUTLIER * facts.usual_size[codes]) & enough[codes]
+    if not is_far.any():
+        return
+    first = int(np.argmax(is_far))
+    stamp = facts.panel[TIME].to_numpy()[facts.observed][first]
+    whose = f" of {facts.names[codes[first]]!r}" if facts.roles.series else ""
+    n = int(is_far.sum())
+    yield Finding(
+        code="outliers",
+        severity=Severity.WARNING,
+        message=f"{n:,} value{' is' if n == 1 else 's are'} more than {_OUTLIER:.0f} times as large as usual in the "
+        f"same series, such as {facts.values[first]:,.6g} on {_day(stamp)}{whose}, where nine of ten stay below "
+        f"{facts.usual_size[codes[first]]:,.6g}.",
+        remedy="If another unit or a lost decimal sign is the cause, correct or empty these cells: a single one can "
+        "decide all scores, and with them which model is chosen.",
+        column=facts.roles.target,
+        series=facts.examples(np.unique(codes[is_far])),
+        count=n,
+    )
 
 
 def _about_covariates(facts: Facts) -> Iterator[Finding]:

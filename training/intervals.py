@@ -112,38 +112,76 @@ class Widths:
         return out
 
 
-def backtest_widths(forecast: Floats, actuals: Actuals, levels: Sequence[int]) -> Floats:
-    """Distances of the bounds of a model's backtest forecasts, ``sides x levels x series x windows x h``.
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """Widths in one window, of the series from ``first`` on, each or every second one."""
 
-    Missing where nothing was left to fit an interval on, and where the model has no forecast.
+    window: int
+    first: int
+    every: int
+    widths: Widths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestedWidths:
+    """Distances of the bounds from a model's backtest forecasts, for any series; the widths themselves are not kept.
+
+    Attributes:
+        folds: what they are made of.
+        shape: series, levels, windows and steps.
+    """
+
+    folds: tuple[_Fold, ...]
+    shape: tuple[int, int, int, int]
+
+    def of(self, series: slice) -> Floats:
+        """``sides x levels x series x windows x h``; missing where nothing was left to fit an interval on."""
+        n_series, levels, n_windows, h = self.shape
+        at = np.arange(n_series)[series]
+        out = np.full((2, levels, len(at), n_windows, h), np.nan)
+        for fold in self.folds:
+            mine = np.flatnonzero(at % fold.every == fold.first)
+            out[:, :, mine, fold.window] = fold.widths.of(at[mine])
+        return out
+
+
+def backtest_widths(forecast: Floats, actuals: Actuals, levels: Sequence[int]) -> TestedWidths:
+    """Distances of the bounds of a model's backtest forecasts.
 
     Args:
         forecast: ``series x windows x h``.
         actuals: what it is held against.
         levels: in percent, ascending, at least one.
     """
-    out = np.full((2, len(levels), *forecast.shape), np.nan)
+    n_series, n_windows, h = forecast.shape
+    shape = (n_series, len(levels), n_windows, h)
     if not forecast.size:
-        return out
+        return TestedWidths(folds=(), shape=shape)
     errors = _errors(forecast, actuals)
-    for window, target, source in _folds(errors):
-        widths = _fit(errors, source, levels, forecast.shape[2], (window,))
-        out[:, :, target, window] = _with(widths, errors.naive[:, window], errors.own(window)).of(target)
-    out[:, :, ~np.isfinite(forecast)] = np.nan
-    return out
+    return TestedWidths(
+        folds=tuple(
+            _Fold(
+                window,
+                first,
+                every,
+                _with(_fit(errors, source, levels, h, (window,)), errors.naive[:, window].copy(), errors.own(window)),
+            )
+            for window, first, every, source in _splits(errors)
+        ),
+        shape=shape,
+    )
 
 
-def _folds(errors: _Errors) -> Iterator[tuple[int, Ints, Mask]]:
-    """Each window, the series to have an interval in it, and the rows that share no actuals with these."""
-    n_series, n_windows = errors.total.shape
-    everybody = np.arange(n_series)
+def _splits(errors: _Errors) -> Iterator[tuple[int, int, int, Mask]]:
+    """Each window, the first series to have an interval in it and every which, and the rows apart from these."""
+    n_windows = errors.total.shape[1]
     tested = int((errors.count.sum(axis=1) > 0).sum())
     for w in range(n_windows):
         if not errors.overlap.all():
-            yield w, everybody, ~errors.overlap[w][errors.window]
+            yield w, 0, 1, ~errors.overlap[w][errors.window]
         elif tested >= _MIN_SERIES_TO_HALVE:
             for half in (0, 1):
-                yield w, everybody[everybody % 2 == half], errors.series % 2 != half
+                yield w, half, 2, errors.series % 2 != half
 
 
 def forecast_widths(forecast: Floats, actuals: Actuals, levels: Sequence[int]) -> Widths:

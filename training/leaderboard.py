@@ -15,7 +15,7 @@ from training.choice import choices, number
 from training.collected import FINAL
 from training.ensemble import Combined
 from training.evaluation import MIN_TRAIN, WINDOW
-from training.scores import NOBODY, Scores, compare, score, select
+from training.scores import NOBODY, Scores, compare, preferred, score, select
 from training.spec import ForecastSpec, ModelName, Selection
 
 _NAIVE = str(ModelName.SEASONAL_NAIVE)
@@ -29,12 +29,14 @@ class Verdict:
         scores: of what could be scored.
         panel: metrics by model over the series it was scored on.
         ranked: models from best to worst over the panel.
+        preferred: the same in the order in which they are used for all series.
         chosen: position of the model whose forecast each series gets, or ``NOBODY``.
     """
 
     scores: Scores
     panel: pd.DataFrame
     ranked: Sequence[str]
+    preferred: Sequence[str]
     chosen: Ints
 
     @property
@@ -49,7 +51,12 @@ class Verdict:
 
 
 def judge(
-    backtest: Mapping[str, Floats], forecast: Mapping[str, Floats], actuals: Actuals, spec: ForecastSpec
+    backtest: Mapping[str, Floats],
+    forecast: Mapping[str, Floats],
+    actuals: Actuals,
+    spec: ForecastSpec,
+    *,
+    dropped: Collection[str] = (),
 ) -> Verdict:
     """Score every model and choose.
 
@@ -58,15 +65,19 @@ def judge(
         forecast: by model, ``series x h``.
         actuals: what the backtest is held against.
         spec: says metric and scope of the choice.
+        dropped: models given up early, which rank last.
     """
     scores = score(backtest, actuals)
     ranked, best = compare(scores, spec.metric)
+    ranked = sorted(ranked, key=lambda model: model in dropped)
+    order = preferred(scores, spec.metric, ranked)
     has = np.stack([np.isfinite(values).all(axis=1) for values in forecast.values()], axis=1)
     return Verdict(
         scores=scores,
         panel=scores.panel(),
         ranked=ranked,
-        chosen=select(best, ranked, scores.models, has, spec.selection),
+        preferred=order,
+        chosen=select(best, order, scores.models, has, spec.selection),
     )
 
 
@@ -165,9 +176,12 @@ def _with_ensemble(reasons: list[str], rows: pd.DataFrame, forecast: Mapping[str
         return reasons
     absent = np.asarray(~np.isfinite(forecast[name]).all(axis=1))
     mine = np.flatnonzero(rows[MODEL].to_numpy() == name)
+    unscored = rows["mae"].isna().to_numpy()
     for row, series in zip(mine, at, strict=True):
         if series >= 0 and absent[series]:
             reasons[row] = "fewer than two of its members have a usable forecast"
+        elif series >= 0 and unscored[row] and not reasons[row]:
+            reasons[row] = "no backtest: fewer than two of its members have one"
     return reasons
 
 
@@ -175,6 +189,7 @@ def leaderboard(
     verdict: Verdict,
     scores: pd.DataFrame,
     backtest: Mapping[str, Floats],
+    forecast: Mapping[str, Floats],
     actuals: Actuals,
     intervals: Mapping[str, Band],
     combined: Combined | None,
@@ -195,7 +210,8 @@ def leaderboard(
     entries = []
     for i, model in enumerate(verdict.ranked):
         own = scores[scores[MODEL] == model]
-        failed = own.loc[own[REASON] != "", REASON]
+        reasons_given = own.loc[own[REASON] != "", REASON]
+        n_forecast = int(np.isfinite(forecast[model]).all(axis=1).sum())
         held = intervals[model].coverage() if model in intervals else np.empty(0)
         entries.append(
             {
@@ -207,9 +223,10 @@ def leaderboard(
                 "share_won": number(verdict.share_won(model)),
                 "coverage": {str(level): number(held[j]) for j, level in enumerate(spec.levels)},
                 "n_series": int(own["mae"].notna().sum()),
-                "n_failed": len(failed),
+                "n_failed": len(own) - n_forecast,
+                "n_unscored": len(reasons_given) - (len(own) - n_forecast),
                 "n_fallback": int((own[FALLBACK] != "").sum()),
-                "commonest_reason": commonest(failed),
+                "commonest_reason": commonest(reasons_given),
                 "dropped": reasons.dropped.get(model, ""),
                 "seconds": round(seconds.get(model, 0.0), 2),
             }
@@ -222,6 +239,8 @@ def leaderboard(
         "metric": metric,
         "selection": str(spec.selection),
         "winner": winner,
+        "why": _why(winner, verdict, spec),
+        "preferred": verdict.preferred[0],
         "n_windows": int(actuals.has_actual.any(axis=(0, 2)).sum()),
         "expected": expected or next(entry for entry in entries if entry["model"] == winner),
         "is_held_out": expected is not None,
@@ -233,12 +252,20 @@ def leaderboard(
 
 
 def _winner(verdict: Verdict, spec: ForecastSpec) -> str:
-    """The model that most series get, or the best over the panel that has a forecast; ties go to the better rank."""
-    shares = {model: verdict.share_won(model) for model in verdict.ranked}
-    used = [model for model in verdict.ranked if shares[model] > 0]
+    """The model that most series get, or the preferred one that has a forecast; ties go to what is preferred."""
+    shares = {model: verdict.share_won(model) for model in verdict.preferred}
+    used = [model for model in verdict.preferred if shares[model] > 0]
     if not used or spec.selection is Selection.OVERALL:
-        return (used or list(verdict.ranked))[0]
+        return (used or list(verdict.preferred))[0]
     return max(used, key=lambda model: shares[model])
+
+
+def _why(winner: str, verdict: Verdict, spec: ForecastSpec) -> str:
+    """Why the winner is not the one with the lowest error, where that is so; empty otherwise."""
+    lowest = verdict.ranked[0]
+    if spec.selection is Selection.PER_SERIES or winner == lowest or verdict.preferred[0] == lowest:
+        return ""
+    return f"{lowest} had the lower error in the backtest, but by no more than chance"
 
 
 def _skill(model: str, verdict: Verdict, metric: str) -> float | None:

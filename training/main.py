@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 from training import artifacts
 from training.arguments import parse, roles_of, spec_of
 from training.errors import ConfigError, DataError, FailureKind, TrainingError, TrainingFailure
+from training.findings import Severity
 from training.progress import ConsoleSink, Sink
 from training.spec import ForecastSpec
 
@@ -102,6 +103,9 @@ def _shell(args: argparse.Namespace) -> int:
         done.discard_checkpoints()
         sink.report(100.0, f"Done: {args.output}")
         print(leaderboard_text(done.results))
+        for finding in done.profile.findings:
+            if finding.severity is not Severity.INFO:
+                print(f"Data: {finding.message} {artifacts.PROFILE} says what to do.")
     except TrainingError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return EXIT_FAULT
@@ -265,8 +269,29 @@ def leaderboard_text(results: Results) -> str:
             f"The forecasts, each series by its own model: {board['metric']} {board['expected']['score']:.4g}, "
             "on windows not used to choose"
         )
-    reasons = [f"{e['model']}: {e['commonest_reason']} ({e['n_failed']} series)" for e in entries if e["n_failed"]]
-    return "\n".join(["", *text, *reasons])
+    reasons = [
+        f"{entry['model']}: {_lacking(entry)}: {entry['commonest_reason']}"
+        for entry in entries
+        if entry["n_failed"] + entry["n_unscored"]
+    ]
+    suspicions = [_suspicion(entry) for entry in board["covariates"] if entry["is_suspicious"]]
+    return "\n".join(["", *text, *reasons, *suspicions])
+
+
+def _lacking(entry: dict[str, Any]) -> str:
+    """Of how many series a model has no forecast, and of how many others no score."""
+    failed, unscored = entry["n_failed"], entry["n_unscored"]
+    parts = [f"no {what} for {n:,} series" for what, n in (("forecast", failed), ("score", unscored)) if n]
+    return " and ".join(parts) + (", for example" if failed + unscored > 1 else "")
+
+
+def _suspicion(covariate: dict[str, Any]) -> str:
+    together = covariate["gain_together"]
+    others = "" if together is None else f", and {_percent(together)} together with the others"
+    return (
+        f"Suspicious: {covariate['name']!r} takes away {_percent(covariate['gain'])} of the error{others}. It may hold "
+        "the answer itself; make sure that its values are known before the periods begin."
+    )
 
 
 def _percent(share: float | None) -> str:

@@ -12,6 +12,7 @@ from training.units import Unit
 
 _SPEAK_AFTER_S: Final = 3.0  # before, speed is chance
 _LEAST_LEFT_S: Final = 5.0
+_DOUBT: Final = 0.1  # share of all estimated work by which the first measurements are diluted, for models yet to come
 _MINUTE: Final = 60.0
 
 
@@ -104,14 +105,17 @@ class Pace:
         """Seconds until all expected units are done; ``None`` until something was measured.
 
         Each model's estimate is corrected by how long its finished units took, that of models not yet tried by
-        how long the others' took, and all is divided by the seconds of work done in a second so far.
+        how long the others' took, and all is divided by the seconds of work done in a second so far. The first
+        units are small ones that mostly wait for libraries to be loaded: what they took counts little for others.
         """
         took = sum(model.took_s for model in self._models.values())
         done = sum(model.done_s for model in self._models.values())
         if self._began is None or self._elapsed_s() < _SPEAK_AFTER_S or took <= 0 or done <= 0:
             return None
+        doubt = _DOUBT * sum(model.left_s + model.done_s for model in self._models.values())
+        others = (took + doubt) / (done + doubt)
         work = sum(
-            model.left_s * (model.took_s / model.done_s if model.done_s > 0 else took / done)
+            model.left_s * (model.took_s / model.done_s if model.done_s > 0 else others)
             for model in self._models.values()
         )
         at_newest = max(self._newest - self._began, 1e-3)

@@ -25,7 +25,7 @@ from training.features import FeaturePlan, plan_features
 from training.models.base import Setting
 from training.prepare import Prepared, prepare_panel
 from training.progress import Meter, Sink
-from training.quality import profile_panel
+from training.quality import Profile, profile_panel
 from training.race import hopeless, racing
 from training.results import Results, assemble
 from training.spec import ForecastSpec
@@ -61,10 +61,12 @@ class Finished:
     """A run whose artifacts are written.
 
     Attributes:
+        profile: what was found in the data.
         discard_checkpoints: to be called once the artifacts are where they belong.
     """
 
     results: Results
+    profile: Profile
     discard_checkpoints: Callable[[], None]
 
 
@@ -124,7 +126,7 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     units = [unit for unit in units if unit.model not in dropped or unit.window == LATEST]
     engine.run([*units, *extra])
     meter.at(96.0, "Scoring the models")
-    covariates = [(t.covariate, latest_window(engine.collect([t.unit]), actuals, spec)) for t in tried]
+    covariates = [(t.covariates, latest_window(engine.collect([t.unit]), actuals, spec)) for t in tried]
     results = assemble(
         engine.collect(units),
         actuals,
@@ -136,7 +138,7 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
     )
     if results.is_empty:
         raise ModelError(
-            f"No model could forecast any of the {len(sizes):,} series ({results.commonest_reason}).",
+            f"No model could forecast any of the {len(sizes):,} series ({results.commonest_reasons}).",
             remedy="Check the series in the quality report; most often they are too short.",
         )
     meter.at(98.0, "Writing the results")
@@ -149,7 +151,7 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
         environment=environment(spec, data_hash=data_hash, as_of=as_of, cores=resources.cores),
     )
     meter.at(99.0, "Results are written")
-    return Finished(results=results, discard_checkpoints=engine.discard)
+    return Finished(results=results, profile=profile, discard_checkpoints=engine.discard)
 
 
 def _race(engine: Engine, units: Sequence[Unit], actuals: Actuals, spec: ForecastSpec) -> dict[str, str]:

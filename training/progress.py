@@ -50,14 +50,16 @@ class Meter:
 
 
 class ConsoleSink:
-    """Progress on a terminal: one line rewritten in place, or a plain line every few seconds elsewhere."""
+    """Progress on a terminal: one line rewritten in place, or elsewhere a plain line for each step every few seconds.
+
+    For each, because two steps that are worked on at once would otherwise take turns with a line each time.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._is_terminal = self._stream.isatty()
         self._width = 0
-        self._said = ""
-        self._said_at = 0.0
+        self._said_at: dict[str, float] = {}
 
     def report(self, percent: float, step: str) -> None:
         line = f"{percent:3.0f} %  {step}"
@@ -69,8 +71,8 @@ class ConsoleSink:
         else:
             now = time.monotonic()
             what = step.partition(" (")[0]
-            if what == self._said and now - self._said_at < _LINE_EVERY_S:
+            if now - self._said_at.get(what, -_LINE_EVERY_S) < _LINE_EVERY_S:
                 return
-            self._said, self._said_at = what, now
+            self._said_at[what] = now
             self._stream.write(line + "\n")
         self._stream.flush()

@@ -54,9 +54,6 @@ def hopeless(forecasts: Mapping[str, Floats], actuals: Actuals, racers: Iterable
     if not known:
         return {}
     best = min(known, key=lambda model: known[model])
-    return {
-        model: f"given up after the latest backtest window: its error was {known[model] / known[best]:.1f} times "
-        f"that of {best}"
-        for model in racers
-        if known.get(model, 0.0) > HOPELESS * known[best]
-    }
+    # No more than that is known: the ratio of each series was held within bounds before it was averaged.
+    why = f"given up after the latest backtest window: its error was more than {HOPELESS:g} times that of {best}"
+    return {model: why for model in racers if known.get(model, 0.0) > HOPELESS * known[best]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,12 +17,13 @@ from training.bands import Band, bands, columns, names
 from training.collected import Collected, gather
 from training.engine import Done
 from training.ensemble import Combined, combine
-from training.leaderboard import Reasons, commonest, judge, leaderboard, score_table
+from training.leaderboard import Reasons, judge, leaderboard, score_table
 from training.spec import ForecastSpec, ModelName
 
 _ROUNDING: Final = 1e-9  # of the components' size
 _SERIES_A_PART: Final = 1_000  # rows of so many series are made at once
 _MAX_BACKTEST_ROWS: Final = 20_000_000  # beyond, only models that are used or compared with are written: about 1 GB
+_REASONS: Final = 3
 _ENSEMBLE: Final = str(ModelName.ENSEMBLE)
 
 
@@ -58,9 +60,10 @@ class Results:
         return not any(np.isfinite(forecast).any() for forecast in self.forecast.values())
 
     @property
-    def commonest_reason(self) -> str:
-        """Why models failed, for the error when all did."""
-        return commonest(self.scores.loc[self.scores[REASON] != "", REASON])
+    def commonest_reasons(self) -> str:
+        """Why models failed, most often given first and counted, for the error when all did."""
+        given = self.scores.loc[self.scores[REASON] != "", REASON].value_counts().head(_REASONS)
+        return "; ".join(f"{reason} ({n:,} times)" for reason, n in given.items())
 
     def forecast_rows(self) -> Iterator[pd.DataFrame]:
         """The content of ``forecast.parquet`` in parts, sorted by series, model and time."""
@@ -97,7 +100,7 @@ class Results:
                 mean = self.backtest[model][part]
                 bounds = {}
                 if self.intervals:
-                    bounds = columns(mean, self.intervals[model].tested[:, :, part], self.spec)
+                    bounds = columns(mean, self.intervals[model].tested.of(part), self.spec)
                 own = {name: values[:, oldest_first] for name, values in ({MEAN: mean} | bounds).items()}
                 has = np.isfinite(own[MEAN])
                 rows.append(self._long(part, model, has, shared | own))
@@ -157,14 +160,18 @@ def assemble(
     """
     answers = gather(done, actuals, spec)
     backtest, forecast = dict(answers.backtest), dict(answers.forecast)
+    for model in dropped or {}:  # series of one window have all of theirs, but nobody gets such a forecast
+        backtest[model] = np.full_like(actuals.y, np.nan)
     combined = None
     if ModelName.ENSEMBLE in spec.models:
+        began = time.perf_counter()
         combined = combine(backtest, forecast, actuals)
+        answers.seconds[_ENSEMBLE] = time.perf_counter() - began
         floor = 0.0 if spec.non_negative else -np.inf
         backtest[_ENSEMBLE] = np.maximum(combined.backtest, floor)
         forecast[_ENSEMBLE] = np.maximum(combined.forecast, floor)
     intervals = bands(backtest, actuals, spec)
-    verdict = judge(backtest, forecast, actuals, spec)
+    verdict = judge(backtest, forecast, actuals, spec, dropped=dropped or {})
     reasons = Reasons(
         notes=answers.notes,
         unusable=unusable,
@@ -184,7 +191,17 @@ def assemble(
         weights=combined,
         scores=scores,
         leaderboard=leaderboard(
-            verdict, scores, backtest, actuals, intervals, combined, answers.seconds, reasons, covariates, spec
+            verdict,
+            scores,
+            backtest,
+            forecast,
+            actuals,
+            intervals,
+            combined,
+            answers.seconds,
+            reasons,
+            covariates,
+            spec,
         ),
         importance=pd.concat(answers.importance, ignore_index=True) if answers.importance else None,
         components=_components(answers, forecast, actuals.ids, future, spec),

@@ -71,7 +71,7 @@ class PresetPlan:
 PRESETS: Final = {
     Preset.FAST: PresetPlan(n_windows=3, words="quick models and a small XGBoost, 3 windows"),
     Preset.BALANCED: PresetPlan(n_windows=3, words="the models that earn their cost, 3 windows"),
-    Preset.THOROUGH: PresetPlan(n_windows=3, words="every model worth comparing, XGBoost tuned, 3 windows"),
+    Preset.THOROUGH: PresetPlan(n_windows=3, words="every model worth comparing, XGBoost of three boosters, 3 windows"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -47,7 +48,8 @@ class Unit:
     def key(self) -> str:
         """Its file name without ending; the same whenever spec and data are the same."""
         stage = "forecast" if self.window is None else f"backtest{self.window}"
-        lacking = f"without-{'+'.join(self.without)}-" if self.without else ""
+        # A hash, for all their names would be more than a file name holds.
+        lacking = f"without-{hashlib.sha256(repr(self.without).encode()).hexdigest()[:12]}-" if self.without else ""
         return f"{self.model}-{stage}-{lacking}{self.bucket:05d}"
 
     @property

@@ -8,6 +8,8 @@ helps more of the two is what the covariate is worth.
 
 A covariate that takes away nearly all of the error may hold the answer itself: a total that the target is part of,
 a value entered afterwards. Correlation can't tell that from a trend or a season that both share; a forecast can.
+Some give the answer away only beside another, as revenue does beside the price: where all together take away nearly
+all of the error and none does alone, the most valuable one is called out.
 """
 
 from __future__ import annotations
@@ -34,11 +36,11 @@ class Trial:
     """The latest window without some covariates.
 
     Attributes:
-        covariate: the only one left; ``None`` where none is.
+        covariates: those in use.
         unit: the piece of work.
     """
 
-    covariate: str | None
+    covariates: tuple[str, ...]
     unit: Unit
 
 
@@ -55,11 +57,11 @@ def trials(units: Sequence[Unit], features: Mapping[str, Sequence[str]], spec: F
         return []
     unit = whole[0]
     every = tuple(column for columns in features.values() for column in columns)
-    found = [Trial(covariate=None, unit=_without(unit, every))]
+    found = [Trial(covariates=(), unit=_without(unit, every))]
     for covariate, columns in list(features.items())[:MAX_COVARIATES]:
         others = tuple(column for column in every if column not in columns)
-        found.append(Trial(covariate=covariate, unit=_without(unit, others)))
-    return found
+        found.append(Trial(covariates=(covariate,), unit=_without(unit, others)))
+    return found if len(features) == 1 else [*found, Trial(covariates=tuple(features), unit=unit)]
 
 
 def _without(unit: Unit, columns: tuple[str, ...]) -> Unit:
@@ -70,27 +72,33 @@ def _without(unit: Unit, columns: tuple[str, ...]) -> Unit:
 
 
 def worth(
-    tried: Sequence[tuple[str | None, Floats]], history: pd.DataFrame, actuals: Actuals, season_length: int
+    tried: Sequence[tuple[tuple[str, ...], Floats]], history: pd.DataFrame, actuals: Actuals, season_length: int
 ) -> list[dict[str, object]]:
     """An entry a covariate for ``leaderboard.json``, the most valuable first.
 
     Errors are mean absolute errors in units of the series' naive scale, averaged over series, so that large series
-    do not decide alone; ``gain`` is the share of the error that the covariate alone takes away.
+    do not decide alone; ``gain`` is the share of the error that the covariate alone takes away, ``gain_together`` what
+    all do, given where that is why it is suspicious.
 
     Args:
-        tried: forecasts of the latest window, ``series x h``, by the only covariate in use, ``None`` for none.
+        tried: forecasts of the latest window, ``series x h``, by the covariates in use: none, one, all.
         history: ``y`` and the covariates, rows as those of ``actuals``.
         actuals: what they are held against.
         season_length: periods in a season.
     """
     forecasts = dict(tried)
-    without = forecasts.pop(None, None)
+    without = forecasts.pop((), None)
     if without is None:
         return []
     found: list[tuple[float, dict[str, object]]] = []
-    for covariate, forecast in forecasts.items():
+    together = None
+    for covariates, forecast in forecasts.items():
+        if len(covariates) > 1:
+            together = _gain(without, forecast, actuals)
+            continue
+        covariate = covariates[0]
         ways = [(without, forecast)]
-        if covariate is not None and pd.api.types.is_numeric_dtype(history[covariate]):
+        if pd.api.types.is_numeric_dtype(history[covariate]):
             values = history[covariate].to_numpy(dtype=np.float64)
             ways.append(_in_proportion(history[TARGET].to_numpy(dtype=np.float64), values, actuals, season_length))
         compared = [(gain, *errors) for errors in ways for gain in [_gain(*errors, actuals)] if gain is not None]
@@ -101,10 +109,15 @@ def worth(
                 "error_with": number(_error(after, actuals)),
                 "error_without": number(_error(before, actuals)),
                 "gain": number(gain),
+                "gain_together": None,
                 "is_suspicious": gain >= _SUSPICIOUS,
             }
             found.append((gain, entry))
-    return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
+    entries = [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
+    if together is not None and together >= _SUSPICIOUS and not any(entry["is_suspicious"] for entry in entries):
+        for entry in entries[:1]:
+            entry |= {"gain_together": number(together), "is_suspicious": True}
+    return entries
 
 
 def _gain(before: Floats, after: Floats, actuals: Actuals) -> float | None:

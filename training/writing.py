@@ -64,11 +64,18 @@ def write_json(path: Path, content: object) -> None:
 
 
 def _write_parquet(path: Path, parts: Iterable[pd.DataFrame]) -> None:
-    """One file of all parts, the first of which says its schema."""
+    """One file of all parts, the first of which says its schema, even where it has no rows."""
     parts = iter(parts)
     first = pa.Table.from_pandas(next(parts), preserve_index=False)
-    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
-        writer.write_table(first, row_group_size=artifacts.ROWS_PER_GROUP)
+    schema = _with_text(first.schema)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        writer.write_table(first.cast(schema), row_group_size=artifacts.ROWS_PER_GROUP)
         for part in parts:
-            table = pa.Table.from_pandas(part, schema=first.schema, preserve_index=False)
+            table = pa.Table.from_pandas(part, schema=schema, preserve_index=False)
             writer.write_table(table, row_group_size=artifacts.ROWS_PER_GROUP)
+
+
+def _with_text(schema: pa.Schema) -> pa.Schema:
+    """A column of objects without any value has no type of its own; all of ours are text."""
+    fields = [field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in schema]
+    return pa.schema(fields, metadata=schema.metadata)

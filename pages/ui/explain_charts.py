@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import wrap
 from typing import Final
 
 import pandas as pd
@@ -82,7 +83,8 @@ def weights_figure(
 def importance_figure(importance: pd.DataFrame, *, colour: str, axis: str, theme: Palette) -> go.Figure:
     """The weightiest features of one model, the weightiest on top."""
     top = importance.nlargest(_MAX_FEATURES, "importance")
-    figure = figure_of(theme, height=100 + 26 * max(1, len(top)))
+    names = [_in_lines(str(name)) for name in top["feature"]]
+    figure = figure_of(theme, height=100 + (34 if any("<br>" in name for name in names) else 26) * max(1, len(top)))
     figure.add_bar(
         x=top["importance"],
         y=list(range(len(top))),  # not the names: two long ones may be shortened to the same
@@ -93,9 +95,13 @@ def importance_figure(importance: pd.DataFrame, *, colour: str, axis: str, theme
         showlegend=False,
     )
     figure.update_xaxes(tickformat=".0%", title_text=axis)
-    names = [shorten(str(name), NAME_LENGTH) for name in top["feature"]]
     figure.update_yaxes(autorange="reversed", showgrid=False, tickvals=list(range(len(top))), ticktext=names)
     return figure.update_layout(hovermode="closest", bargap=0.3)
+
+
+def _in_lines(name: str) -> str:
+    """A feature's name as plotly's markup: two of them often differ only in the words that an ellipsis would hide."""
+    return "<br>".join(html.escape(line) for line in wrap(shorten(name, 2 * NAME_LENGTH - 4), NAME_LENGTH))
 
 
 def components_figure(components: pd.DataFrame, *, colour: str, theme: Palette) -> go.Figure:

@@ -34,8 +34,11 @@ def explain_tab(results: JobResults, view: View) -> None:
 
 def suspicion(covariate: CovariateEntry) -> str:
     """What a covariate that explains too much may be, and what to do, Markdown."""
+    lowers = f"lowers the error by {percent(covariate.gain, 0)}"
+    if covariate.gain_together is not None:
+        lowers += f", and by {percent(covariate.gain_together, 0)} together with the others"
     return (
-        f"**{escape(covariate.name)}** lowers the error by {percent(covariate.gain, 0)}, more than something known "
+        f"**{escape(covariate.name)}** {lowers}, more than something known "
         "beforehand plausibly could. It may hold the answer itself: a column filled in afterwards, or the target "
         "under another name. Then these errors are too good to be true, and real forecasts will be worse. Find out "
         "whether its values were known before each period began. If not, configure the dataset again and set it to "
@@ -59,7 +62,8 @@ def _covariates(board: Leaderboard) -> bool:
     for covariate in board.suspicious:
         st.warning(suspicion(covariate), icon=":material/report:")
     st.caption(
-        "What XGBoost makes of each covariate alone, beside none of them, on the latest backtest window. Errors are "
+        "What XGBoost makes of each covariate alone, beside none of them, on the latest backtest window; or what is "
+        "made of it as a proportion of last season's value, beside that value itself, if that helps more. Errors are "
         "mean absolute ones in units of each series' naive error. One that makes no difference or adds error can be "
         "left out; two that say the same are worth it once."
     )

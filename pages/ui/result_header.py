@@ -32,6 +32,8 @@ def header(results: JobResults) -> None:
     st.markdown(headline(best, board, spec))
     if board.is_held_out:
         st.caption(MEASURED)
+    if board.why:
+        st.caption(f"{escape(board.why)}, so {best.model} is used.")
     for covariate in board.suspicious:
         st.warning(
             f"**{escape(covariate.name)}** may hold the answer itself: it lowers the error by "

@@ -57,6 +57,7 @@ def table(board: Leaderboard, results: JobResults) -> pd.DataFrame:
             },
             "Series": entry.n_series,
             "Stand-ins": entry.n_fallback,
+            "Not scored": 0 if entry.dropped else entry.n_unscored,
             "Failed": 0 if entry.dropped else entry.n_failed,
             "Seconds": number(entry.seconds),
             "Note": sentence(entry.dropped or entry.commonest_reason or ""),
@@ -64,7 +65,7 @@ def table(board: Leaderboard, results: JobResults) -> pd.DataFrame:
         for entry in sorted(board.models, key=lambda entry: bool(entry.dropped))
     ]
     found = pd.DataFrame(rows)
-    empty = [name for name in ("Stand-ins", "Failed", "Note") if name in found and not found[name].any()]
+    empty = [name for name in ("Stand-ins", "Not scored", "Failed", "Note") if name in found and not found[name].any()]
     return found.drop(columns=empty)
 
 

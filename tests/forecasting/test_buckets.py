@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from tests.support.forecasting import panel_of, seasonal, spec_of
 from tests.support.models import framed_of
 from training.artifacts import ID
-from training.buckets import MAX_ROWS, MAX_SERIES, Bucket, cut_buckets, read_bucket, read_buckets, write_bucket
+from training.buckets import (
+    MAX_ROWS,
+    MAX_SERIES,
+    Bucket,
+    cut_buckets,
+    is_written,
+    read_bucket,
+    read_buckets,
+    write_bucket,
+)
+from training.errors import TrainingError
 from training.evaluation import plan_windows
 from training.spec import ModelName
 from training.units import MAX_EXPLAINED_ROWS, plan_units
@@ -104,3 +114,14 @@ def test_frames_come_back_from_their_files_as_they_were(tmp_path):
     pd.testing.assert_frame_equal(history, framed.history.drop(columns="month"))
     pd.testing.assert_frame_equal(future, framed.future.drop(columns="month"))
     history.loc[0, "y"] = 1.0  # frames may be written to
+
+
+@pytest.mark.parametrize("what", ["history", "future"])
+def test_a_damaged_bucket_is_named_and_written_again_by_the_next_attempt(tmp_path, what):
+    framed = framed_of(panel_of({"a": seasonal(30)}), spec_of())
+    bucket = Bucket(number=3, first=0, last=1)
+    write_bucket(tmp_path, bucket, framed.history, framed.future)
+    (tmp_path / f"00003.{what}.parquet").write_bytes(b"")
+    with pytest.raises(TrainingError, match=f"00003.{what}"):
+        read_buckets(tmp_path, (3,))
+    assert not is_written(tmp_path, bucket)

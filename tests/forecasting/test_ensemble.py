@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tests.support.backtests import actuals_with
 from training.actuals import Past
 from training.ensemble import _Pool, combine
+from training.evaluation import share_actuals
 
 H = 6
 
@@ -52,6 +54,16 @@ def test_a_hopeless_member_is_left_out_altogether():
     lean = combine(without, ahead, actuals)
     spread = np.abs(mixed.forecast - lean.forecast).max()
     assert spread < 0.5, "what is left is combined as if the hopeless one had never been there"
+
+
+@pytest.mark.parametrize("wild", [30.0, 300.0, 1e9])
+def test_beside_a_wild_member_the_others_are_told_apart_as_without_it(wild):
+    actuals, backtest, forecast, _ = world(noise=(1.0, 1.3, 3.0, wild))
+    without = {name: values for name, values in backtest.items() if name != "m3"}
+    lean = combine(without, {name: forecast[name] for name in without}, actuals)
+    mixed = combine(backtest, forecast, actuals)
+    assert (mixed.weights[:, 2:] == 0).all()
+    np.testing.assert_allclose(mixed.weights[:, :3].mean(axis=0), lean.weights.mean(axis=0), atol=0.05)
 
 
 def test_a_window_is_forecast_with_weights_that_know_nothing_of_it():
@@ -178,6 +190,23 @@ def test_what_is_learned_for_a_window_knows_nothing_of_it():
     assert not np.array_equal(before.by_expectation(0), after.by_expectation(0))
 
 
+def test_examples_to_learn_from_know_no_errors_of_windows_that_overlap_theirs(monkeypatch):
+    actuals, backtest, forecast, _ = mixed_world(n_windows=5)
+    numbers = np.arange(5)
+    pool = _Pool(
+        backtest, forecast, replace(actuals, overlap=share_actuals(numbers[:, None], numbers, h=H, step=H // 2))
+    )
+    seen = []
+    monkeypatch.setattr(
+        "training.ensemble.combiner.features",
+        lambda forecasts, losses, length, scale: seen.append(losses.shape[2]) or np.zeros((400, 3, 1)),
+    )
+    monkeypatch.setattr("training.ensemble.combiner.learn", lambda examples: None)
+    pool.by_expectation(None)
+    assert seen == [3, 2, 2, 2, 3]
+    assert not pool.can_learn, "two windows are apart from the second, and these overlap each other"
+
+
 def test_small_panels_and_few_windows_learn_nothing():
     assert not _Pool(*_first_three(mixed_world(n_series=50))).can_learn
     assert not _Pool(*_first_three(mixed_world(n_windows=2))).can_learn
@@ -187,3 +216,27 @@ def test_small_panels_and_few_windows_learn_nothing():
 def _first_three(world):
     actuals, backtest, forecast, _ = world
     return backtest, forecast, actuals
+
+
+def test_mixing_takes_little_memory_whatever_the_panel_and_gives_the_same_part_by_part(monkeypatch):
+    actuals, backtest, forecast, _ = world(n_series=3_000, noise=(1.0, 1.1, 1.2, 1.3, 1.4, 1.5))
+    whole = combine(backtest, forecast, actuals)
+    monkeypatch.setattr("training.ensemble._SERIES_AT_ONCE", 70)
+    pool = _Pool(backtest, forecast, actuals)
+    weights = pool.by_errors(0)
+    tracemalloc.start()
+    pool._mixed(0, weights)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.7 * sum(member[:, 0].nbytes for member in backtest.values())
+    by_parts = combine(backtest, forecast, actuals)
+    np.testing.assert_array_equal(by_parts.weights, whole.weights)
+    np.testing.assert_array_equal(by_parts.backtest, whole.backtest)
+    np.testing.assert_array_equal(by_parts.forecast, whole.forecast)
+
+
+def test_a_second_member_that_is_hopeless_hardly_counts():
+    actuals, backtest, forecast, truth = world(noise=(0.5, 12.0))
+    mixed = combine(backtest, forecast, actuals)
+    assert np.abs(mixed.forecast - truth).mean() < 1.1 * np.abs(forecast["m0"] - truth).mean()
+    assert list(mixed.summary()["weights"]) == ["m0"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.support.backtests import actuals_with
+from tests.support.forecasting import spec_of
 from training.actuals import Actuals
+from training.bands import bands
 from training.intervals import ABOVE, BELOW, backtest_widths, forecast_widths
 
 LEVELS = (50, 80, 95)
@@ -42,7 +45,7 @@ def simulate(kind: str, *, n_series: int, n_windows: int, seed: int, n: int = 12
 
 def widths_tested(actuals: Actuals, mean):
     """Wider side of the interval of each backtest row, ``levels x series x windows x h``."""
-    return backtest_widths(mean, actuals, LEVELS)
+    return backtest_widths(mean, actuals, LEVELS).of(slice(None))
 
 
 def ahead(actuals: Actuals, mean):
@@ -200,3 +203,25 @@ def test_errors_that_do_not_grow_get_intervals_that_hold_from_the_first_step_on(
         last.append(inside[:, -2:].mean())
     assert np.mean(first) >= least
     assert np.mean(last) <= 0.97
+
+
+@pytest.mark.parametrize("n_windows", [1, 3])
+def test_widths_of_some_series_are_those_of_all(n_windows):
+    actuals, mean, _ = simulate("noise", n_series=41, n_windows=n_windows, seed=3)
+    tested = backtest_widths(mean, actuals, LEVELS)
+    whole = tested.of(slice(None))
+    assert np.isfinite(whole).all()
+    for part in (slice(0, 7), slice(7, 8), slice(20, 60)):
+        np.testing.assert_array_equal(tested.of(part), whole[:, :, part])
+
+
+@pytest.mark.parametrize("n_windows", [1, 3])
+def test_intervals_of_a_backtest_take_less_room_than_its_forecasts(monkeypatch, n_windows):
+    monkeypatch.setattr("training.bands._SERIES_AT_ONCE", 50)
+    actuals, mean, _ = simulate("noise", n_series=400, n_windows=n_windows, seed=3)
+    tracemalloc.start()
+    found = bands({"m": mean}, actuals, spec_of(horizon=H, levels=LEVELS))["m"]
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.n.sum() == mean.size
+    assert kept < mean.nbytes

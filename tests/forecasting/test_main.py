@@ -193,6 +193,8 @@ def test_an_output_that_is_a_file_is_a_clear_message(sales, tmp_path, capfd):
         (["--data", "x.csv", "--output", "o", "--time-col", "a", "--target-col", "b"], "--horizon"),
         (["--panel", "x.parquet"], "--mlflow-run-id"),
         (["--data", "x", "--models", "magic"], "'magic' is not one of"),
+        (["--data", "x", "--preset", "quick"], "'quick' is not one of fast, balanced, thorough"),
+        (["--data", "x", "--engine", "gpu"], "'gpu' is not one of auto, "),
         (["--data", "x", "--as-of", "yesterday"], "'yesterday' is not a date"),
     ],
 )
@@ -201,6 +203,26 @@ def test_a_command_line_that_cannot_be_understood_says_what_is_missing(capsys, a
         main(argv)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_last_words_tell_what_has_no_score_and_what_is_suspicious(tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    values = {f"s{i}": np.round(50 + rng.normal(0, 10, 45)) for i in range(3)} | {"young": np.array([5.0, 6.0, 4.0])}
+    panel = panel_of(values)
+    panel["billed"] = panel["y"] * 2
+    panel.loc[panel.groupby("unique_id").cumcount(ascending=False) < 2, "y"] = np.nan
+    path = tmp_path / "shops.csv"
+    panel.to_csv(path, index=False)
+    argv = [
+        "--data", str(path), "--time-col", "ds", "--target-col", "y", "--series-cols", "unique_id", "--horizon", "2",
+        "--future-covariates", "billed", "--models", "XGBoost", "--preset", "fast", "--cores", "1",
+        "--output", str(tmp_path / "out"),
+    ]  # fmt: skip
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "XGBoost: no forecast for 1 series: XGBoost needs 6 observations, it has 1" in said
+    assert "Suspicious: 'billed' takes away" in said
+    assert "Data: There are fewer than 24 observations (two seasons of 12) in 1 of 4 series" in said
 
 
 def test_help_says_what_each_preset_means(capsys):

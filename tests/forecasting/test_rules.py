@@ -6,6 +6,7 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from tests.support.forecasting import Run, panel_of, run_panel, seasonal, spec_of, stamps
@@ -82,6 +83,8 @@ def test_failed_series_are_rows_with_a_reason_and_fallbacks_are_named(done):
     assert scores.loc[("tiny", "SeasonalNaive"), "fallback"] == "Naive (last value)"
     assert scores.loc[("s0", "Prophet"), "reason"] == ""
     assert done.entry("XGBoost")["n_failed"] == 2
+    naive = done.entry("SeasonalNaive")
+    assert (naive["n_failed"], naive["n_unscored"]) == (1, 1), "gone has no forecast, tiny has one without a score"
     assert done.entry("XGBoost")["commonest_reason"]
     no_forecast = set(done.forecast.loc[done.forecast["unique_id"] == "tiny", "model"])
     assert no_forecast == {"SeasonalNaive"}
@@ -101,14 +104,14 @@ def test_each_series_with_a_forecast_has_one_selected_model_which_is_its_best(do
 def test_the_leaderboard_holds_what_the_screens_expect(done):
     board = done.leaderboard
     assert set(board) == {
-        "metric", "selection", "winner", "n_windows", "expected", "is_held_out", "choices", "ensemble", "covariates",
-        "models",
+        "metric", "selection", "winner", "why", "preferred", "n_windows", "expected", "is_held_out", "choices",
+        "ensemble", "covariates", "models",
     }  # fmt: skip
     assert [entry["rank"] for entry in board["models"]] == [1, 2, 3, 4]
     for entry in board["models"]:
         assert set(entry) == {
             "model", "rank", "score", "metrics", "skill_vs_seasonal_naive", "share_won", "coverage", "n_series",
-            "n_failed", "n_fallback", "commonest_reason", "dropped", "seconds",
+            "n_failed", "n_unscored", "n_fallback", "commonest_reason", "dropped", "seconds",
         }  # fmt: skip
         assert set(entry["coverage"]) == {"80", "95"}
         assert entry["score"] == entry["metrics"]["wape"]
@@ -250,8 +253,9 @@ def test_progress_never_falls_and_names_what_happens(done):
 
 def test_a_run_without_any_forecast_fails_with_the_commonest_reason(tmp_path, monkeypatch):
     monkeypatch.setattr("training.work.forecaster", lambda name: _Broken())
-    with pytest.raises(ModelError, match=r"could forecast any of the 1 series .*no licence"):
-        run_panel(tmp_path, panel_of({"a": range(30)}), spec_of(models=FAST))
+    panel = panel_of({"a": range(30), "b": range(30)})
+    with pytest.raises(ModelError, match=r"any of the 2 series .*no licence \(2 times\); .*no licence \(2 times\)"):
+        run_panel(tmp_path, panel, spec_of(models=FAST))
 
 
 class _Broken:
@@ -339,3 +343,27 @@ def test_long_tables_are_the_same_however_many_series_are_made_at_once(tmp_path,
     parts = run_panel(tmp_path, panel, spec)
     pd.testing.assert_frame_equal(parts.forecast, done.forecast)
     pd.testing.assert_frame_equal(parts.backtest, done.backtest)
+
+
+def test_the_first_series_of_a_long_table_may_have_no_rows_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.results._SERIES_A_PART", 2)
+    values = {"a": [1.0, 2.0], "b": [3.0, 4.0, 3.0], "c": seasonal(60), "d": seasonal(60, 1)}
+    done = run_panel(tmp_path, panel_of(values), spec_of(models=("SeasonalNaive", "Theta"), n_windows=2))
+    assert set(done.backtest["unique_id"]) == {"c", "d"}
+    assert set(done.forecast["unique_id"]) == set(values)
+
+
+def test_text_columns_of_a_table_without_rows_are_text(tmp_path):
+    done = run_panel(tmp_path, panel_of({"a": [1.0, 2.0]}), spec_of(models=("SeasonalNaive",)))
+    schema = pq.read_schema(done.folder / artifacts.BACKTEST)
+    assert [str(schema.field(name).type) for name in ("unique_id", "model")] == ["string", "string"]
+
+
+def test_an_ensemble_that_has_a_forecast_but_no_score_says_why(tmp_path):
+    values = {"long": seasonal(60), "short": seasonal(9, 1)}
+    done = run_panel(tmp_path, panel_of(values), spec_of(models=("Theta", "CES", "Ensemble"), n_windows=2))
+    scores = done.scores.set_index(["unique_id", "model"])
+    assert ("short", "Ensemble") in set(zip(done.forecast["unique_id"], done.forecast["model"], strict=True))
+    assert np.isnan(scores.loc[("short", "Ensemble"), "mae"])
+    assert scores.loc[("short", "Ensemble"), "reason"] == "no backtest: fewer than two of its members have one"
+    assert scores.loc[("long", "Ensemble"), "reason"] == ""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.backtests import actuals_with
-from training.scores import NOBODY, compare, rank_models, score, select
+from training.scores import NOBODY, compare, preferred, rank_models, score, select
 from training.spec import Metric, Selection
 
 NAIVE, XGB, THETA = "SeasonalNaive", "XGBoost", "Theta"
@@ -120,3 +120,47 @@ def test_a_series_without_a_score_gets_the_best_model_that_has_a_forecast_for_it
     ranked = [THETA, XGB, NAIVE]
     assert select(best, ranked, models, has, Selection.PER_SERIES).tolist() == [0, 1, 0, NOBODY]
     assert select(best, ranked, models, has, Selection.OVERALL).tolist() == [1, 1, 0, NOBODY]
+
+
+ENSEMBLE = "Ensemble"
+
+
+def order_of(errors: dict[str, list[float]], metric: Metric = Metric.WAPE) -> tuple[list[str], list[str]]:
+    """Ranked and preferred, of series that each model misses by so much."""
+    n = len(next(iter(errors.values())))
+    actuals = actuals_with(np.full((n, 1, 2), 100.0), scale=np.full((n, 1), 10.0))
+    names = (NAIVE, *errors)
+    missed = {NAIVE: [99.0] * n} | errors
+    found = score(
+        {name: 100.0 + np.array(missed[name])[:, None, None] + np.zeros((n, 1, 2)) for name in names}, actuals
+    )
+    ranked, _ = compare(found, metric)
+    return ranked, preferred(found, metric, ranked)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_a_model_that_is_better_by_chance_does_not_take_the_place_of_the_ensemble(metric):
+    # One large miss of the ensemble decides over the panel; on the other series it is the better one.
+    errors = {ENSEMBLE: [*[2.0] * 11, 40.0], XGB: [*[3.0] * 11, 10.0]}
+    ranked, order = order_of(errors, metric)
+    assert ranked[0] == XGB
+    assert order[0] == ENSEMBLE
+    assert sorted(order) == sorted(ranked)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_a_model_that_is_clearly_better_does(metric):
+    rng = np.random.default_rng(0)
+    mine = rng.uniform(2, 6, 40)
+    _, order = order_of({ENSEMBLE: list(mine * rng.uniform(1.0, 1.4, 40)), XGB: list(mine)}, metric)
+    assert order[0] == XGB
+
+
+def test_of_few_series_a_model_has_to_take_off_a_tenth():
+    assert order_of({ENSEMBLE: [10.0], XGB: [9.5]})[1][0] == ENSEMBLE
+    assert order_of({ENSEMBLE: [10.0], XGB: [8.0]})[1][0] == XGB
+
+
+def test_without_an_ensemble_the_lowest_error_wins():
+    ranked, order = order_of({XGB: [1.0], THETA: [1.01]})
+    assert order == ranked == [XGB, THETA, NAIVE]

@@ -59,6 +59,11 @@ def test_a_season_is_recovered(model):
     assert answer.notes.empty
 
 
+def test_a_constant_goes_on_to_the_last_digit():
+    values = {"a": np.full(60, 100.0), "b": wave(60)}
+    assert list(means(forecast(ModelName.MSTL, panel_of(values), spec_of(horizon=12)))) == [100.0] * 12
+
+
 @pytest.mark.parametrize("model", [ModelName.MSTL, ModelName.ARIMA])
 def test_a_day_and_a_week_of_hours_are_both_recovered(model):
     t = np.arange(24 * 7 * 4)

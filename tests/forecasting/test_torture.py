@@ -13,17 +13,19 @@ from tests.support.models import forecast
 from training.artifacts import hi, lo
 from training.spec import INTERMITTENT, ModelName, Selection
 
-QUICK = (ModelName.THETA, ModelName.CES, ModelName.MSTL, ModelName.XGBOOST)
+QUICK = (ModelName.THETA, ModelName.CES, ModelName.MSTL, ModelName.XGBOOST, ModelName.ENSEMBLE)
 THOROUGH = (*QUICK, ModelName.ETS, ModelName.ARIMA)
 SIMPLE = (ModelName.NAIVE, ModelName.DRIFT, ModelName.HISTORIC_AVERAGE, *INTERMITTENT)
 LEVELS = (80, 95)
 
 
-def tortured(folder, freq: str, models: tuple[ModelName, ...], *, n_windows: int) -> tuple[pd.DataFrame, Run]:
+def tortured(
+    folder, freq: str, models: tuple[ModelName, ...], *, n_windows: int, selection: Selection = Selection.PER_SERIES
+) -> tuple[pd.DataFrame, Run]:
     panel = torture.panel_of(freq)
     spec = spec_of(
         freq=freq, horizon=torture.horizon_of(freq), models=models, n_windows=n_windows, levels=LEVELS,
-        selection=Selection.PER_SERIES,
+        selection=selection,
     )  # fmt: skip
     return panel, run_panel(folder, panel, spec)
 
@@ -55,7 +57,7 @@ def check(panel: pd.DataFrame, run: Run, freq: str) -> None:
 @pytest.mark.parametrize("freq", torture.FREQUENCIES)
 def test_every_series_gets_a_forecast_on_its_own_dates_or_a_reason(tmp_path, freq):
     models = QUICK if torture.rule_of(freq) in {"h", "W"} else (*QUICK, ModelName.ETS)
-    panel, run = tortured(tmp_path, freq, models, n_windows=1)
+    panel, run = tortured(tmp_path, freq, models, n_windows=1, selection=Selection.OVERALL)
     check(panel, run, freq)
 
 

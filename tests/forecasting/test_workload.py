@@ -81,3 +81,12 @@ def test_the_console_shows_one_rewritten_line_on_a_terminal_and_plain_lines_else
     assert stream.text.count("\r") == (3 if terminal else 0)
     assert stream.text.count("\n") == (1 if terminal else 2)
     assert "(2 of 3)" in stream.text or not terminal
+
+
+def test_steps_that_take_turns_are_each_told_once_in_a_while():
+    stream = _Stream(terminal=False)
+    sink = ConsoleSink(stream)
+    for done in range(1, 4):
+        for model in ("CES", "Naive"):
+            sink.report(11.0, f"{model}: forecast ({done} of 60 series)")
+    assert stream.text.splitlines() == [f" 11 %  {model}: forecast (1 of 60 series)" for model in ("CES", "Naive")]

@@ -61,8 +61,27 @@ def test_worth_is_measured_in_units_of_each_series():
     without = np.array([[12.0, 12.0], [1200.0, 1200.0]])
     alone = np.array([[11.0, 11.0], [1100.0, 1100.0]])
     history = pd.DataFrame({"y": np.zeros(104), "price": "high"})
-    found = worth([(None, without), ("price", alone)], history, actuals, 12)
-    assert found == [{"name": "price", "error_with": 1.0, "error_without": 2.0, "gain": 0.5, "is_suspicious": False}]
+    (found,) = worth([((), without), (("price",), alone)], history, actuals, 12)
+    assert (found["error_with"], found["error_without"], found["gain"]) == (1.0, 2.0, 0.5)
+    assert not found["is_suspicious"]
+
+
+def flagged_when_together(error: float) -> list[tuple[str, float | None]]:
+    """Suspicious covariates and what is said of all, where two alone leave errors 4 and 6 of 10, and both ``error``."""
+    actuals = actuals_with([[[100.0, 100.0]]], scale=[[10.0]])
+    history = pd.DataFrame({"y": np.zeros(52), "revenue": "high", "price": "low"})
+    left = {(): 10.0, ("price",): 6.0, ("revenue",): 4.0, ("price", "revenue"): error}
+    found = worth([(used, np.full((1, 2), 100.0 + e)) for used, e in left.items()], history, actuals, 12)
+    assert [entry["name"] for entry in found] == ["revenue", "price"]
+    return [(entry["name"], entry["gain_together"]) for entry in found if entry["is_suspicious"]]
+
+
+def test_a_covariate_that_gives_the_answer_away_only_beside_another_is_flagged():
+    assert flagged_when_together(1.0) == [("revenue", 0.9)]
+
+
+def test_covariates_that_are_good_together_are_not_flagged():
+    assert flagged_when_together(3.0) == []
 
 
 def units_of(costs: dict[ModelName, float], windows=(0, 1, None)) -> list[Unit]:
@@ -88,10 +107,11 @@ def test_the_yardstick_never_races():
 
 def test_a_model_far_behind_the_best_is_given_up_and_one_close_to_it_is_not():
     actuals = actuals_with(np.full((9, 2, 3), 100.0))
-    forecasts = {name: np.full((9, 3), 100.0 + miss) for name, miss in {"a": 2.0, "b": 2.5, "c": 9.0}.items()}
-    found = hopeless(forecasts, actuals, ["b", "c"])
-    assert list(found) == ["c"]
-    assert "4.5 times that of a" in found["c"]
+    misses = {"a": 2.0, "b": 2.5, "c": 9.0, "d": 2000.0}
+    forecasts = {name: np.full((9, 3), 100.0 + miss) for name, miss in misses.items()}
+    found = hopeless(forecasts, actuals, ["b", "c", "d"])
+    assert list(found) == ["c", "d"]
+    assert all("more than 2 times that of a" in why for why in found.values()), "and no number that is not its error's"
 
 
 def test_a_model_given_up_early_is_told_in_the_scores_and_costs_no_later_window(tmp_path, monkeypatch):
@@ -107,3 +127,16 @@ def test_a_model_given_up_early_is_told_in_the_scores_and_costs_no_later_window(
     assert run.entry("Ensemble")["score"] is not None
     weights = pd.read_parquet(run.folder / artifacts.WEIGHTS)
     assert set(weights["model"]) <= {"SeasonalNaive", "Theta", "CES"}
+
+
+def test_a_model_given_up_early_counts_nowhere_even_where_series_have_a_single_window(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.pipeline.racing", lambda units, spec: frozenset({"Naive"}))
+    long = {f"l{i}": seasonal(70, i) for i in range(6)}
+    short = {f"s{i}": np.random.default_rng(i).normal(5, 1, 10) for i in range(3)}
+    spec = spec_of(models=("Naive", "Theta", "HistoricAverage", "Ensemble"), preset="thorough", n_windows=3)
+    run = run_panel(tmp_path, panel_of(long | short), spec)
+    assert run.entry("Naive")["dropped"]
+    assert (run.entry("Naive")["score"], run.entry("Naive")["n_series"]) == (None, 0)
+    assert run.entry("Naive")["rank"] == len(spec.models)
+    assert "Naive" not in set(run.backtest["model"])
+    assert set(run.backtest["model"]) == set(run.forecast["model"])

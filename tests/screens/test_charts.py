@@ -175,13 +175,15 @@ def test_components_that_are_always_zero_are_left_out() -> None:
     assert [trace.name for trace in figure.data] == ["forecast", "trend"]
 
 
-def test_long_feature_names_are_shortened_on_the_axis_whole_on_hover_and_never_merged() -> None:
-    names = [f"rolling_mean_of_{n}_periods_since_the_last" for n in (7, 8)]
-    rows = pd.DataFrame({"feature": names, "importance": [0.6, 0.4]})
+def test_long_feature_names_take_two_lines_on_the_axis_are_whole_on_hover_and_never_merged() -> None:
+    names = [f"mean of the {n} values before the last <b>52</b>" for n in (7, 8)] + ["x" * 300]
+    rows = pd.DataFrame({"feature": names, "importance": [0.6, 0.4, 0.1]})
     figure = explain_charts.importance_figure(rows, colour="#0072b2", axis="Share", theme=LIGHT)
-    assert len(set(figure.data[0].y)) == 2
+    assert len(set(figure.data[0].y)) == 3
     assert list(figure.data[0].customdata) == names
-    assert all(len(text) <= 28 for text in figure.layout.yaxis.ticktext)
+    first, _, longest = figure.layout.yaxis.ticktext
+    assert first == "mean of the 7 values before<br>the last &lt;b&gt;52&lt;/b&gt;"
+    assert [len(line) <= 28 for line in longest.split("<br>")] == [True, True]
 
 
 def test_the_yardstick_is_grey_and_models_keep_their_colour() -> None:

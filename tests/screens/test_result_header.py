@@ -84,3 +84,11 @@ def test_an_ensemble_says_how_many_models_it_combines_and_where_it_could_not() -
     assert said(of).startswith("**Ensemble**, which combines 2 models, is on average **8.0 % off**")
     assert "Where it has no forecast (25.0 % of the series), the next best model" in said(of)
     assert "stands in" not in said(board(selection="overall", share_won=1.0))
+
+
+def test_what_one_model_for_all_would_be_is_the_preferred_one_and_in_older_runs_the_best() -> None:
+    entries = (ModelEntry(model="CES", score=0.10), ModelEntry(model="Ensemble", score=0.11))
+    new = Leaderboard(metric="wape", selection="overall", winner="Ensemble", preferred="Ensemble", models=entries)
+    old = Leaderboard(metric="wape", selection="overall", winner="CES", models=entries)
+    assert new.first is entries[1]
+    assert old.first is entries[0]

@@ -349,6 +349,17 @@ def test_covariates_are_told_by_what_they_are_worth_and_a_suspicious_one_warns_e
     assert list(table["Error with it alone"])[:2] == ["0.6", "0.1"], "scaled, so not in percent"
 
 
+def test_a_covariate_that_is_suspicious_only_beside_others_says_what_all_of_them_do(stage: Stage) -> None:
+    run = with_ensemble(stage)
+    edit_leaderboard(run, covariates=[
+        {"name": "revenue", "error_with": 0.4, "error_without": 1, "gain": 0.6, "gain_together": 0.9,
+         "is_suspicious": True},
+        {"name": "price", "error_with": 0.6, "error_without": 1, "gain": 0.4, "is_suspicious": False},
+    ])  # fmt: skip
+    app = tab(stage.open("results", job="j1"), "Explain")
+    assert "lowers the error by 60 %, and by 90 % together with the others, more than" in texts(app)
+
+
 def test_results_of_an_older_run_show_what_there_is(stage: Stage) -> None:
     stage.completed()
     path = stage.results.root / "run-j1" / artifacts.LEADERBOARD

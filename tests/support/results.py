@@ -22,7 +22,7 @@ _OFF = {
     "HistoricAverage": 45.0,
 }  # fmt: skip
 MANY = tuple(str(model) for model in ModelName)
-DROPPED = "given up after the latest backtest window: its error was 4.0 times that of Theta"
+DROPPED = "given up after the latest backtest window: its error was more than 2 times that of Theta"
 ROLES = ColumnRoles(time="month", target="revenue", series=("region", "product"))
 SERIES = ("North / Tea", "North / Coffee", "South / Tea")
 

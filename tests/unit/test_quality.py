@@ -175,6 +175,30 @@ def test_negative_zero_constant_and_infinite_values_are_counted() -> None:
     assert not found.suggested.non_negative
 
 
+def test_a_value_in_another_unit_is_found_and_named() -> None:
+    usual = 1000.0 + np.arange(48) % 7
+    wrong = np.where(np.arange(48) == 40, usual * 100_000, usual)
+    finding = find(
+        profile(series(name="a", y=usual), series(name="b", y=wrong), series(name="c", y=-wrong)), "outliers"
+    )
+    assert finding.severity is Severity.WARNING
+    assert (finding.count, finding.series) == (2, ("b", "c"))
+    assert "such as 1.005e+08 on 2023-05-01 of 'b', where nine of ten stay below 1,006" in finding.message
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.exp(np.arange(48) / 4),  # grows by a factor of 130,000
+        np.where(np.arange(48) % 12 == 0, 50.0, 0.0),
+        [1.0] * 47 + [99.0],
+        [1.0] * 8 + [1_000.0],  # too few to tell what is usual
+    ],
+)
+def test_growth_rare_demand_and_a_good_month_are_no_outliers(y) -> None:
+    assert "outliers" not in codes(profile(series(n=len(y), y=y)))
+
+
 def test_mostly_zero_is_intermittent() -> None:
     found = profile(series(y=np.where(np.arange(48) % 3, 0.0, 4.0)))
     assert found.is_intermittent

@@ -234,6 +234,10 @@ def _fit(
         mean[logged] = np.exp(np.clip(mean[logged], 2 * low - high, 2 * high - low))
     if len(negative):
         mean[part[ID].isin(negative).to_numpy()] *= -1.0
+    constant = batch.index[(batch["low"] == batch["high"]) & family.on_log]
+    if len(constant):  # what taking it apart leaves of one are rounding errors, which intervals would be made of
+        same = part[ID].isin(constant).to_numpy()
+        mean[same] = part[ID][same].map(batch["low"]).to_numpy(dtype=float)
     return part.assign(**{MEAN: mean}), errors
 
 
