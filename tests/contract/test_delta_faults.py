@@ -317,6 +317,40 @@ def test_a_token_that_is_refused_says_so() -> None:
         right.close()
 
 
+def test_a_token_that_ran_out_is_replaced() -> None:
+    """A connection keeps the token it was opened with; whoever gave it has a newer one by now."""
+    valid = ["one"]
+    with SqlWarehouse(accepts=lambda header: header == f"Bearer {valid[0]}") as warehouse:
+        arguments = warehouse.connection_args() | {"access_token": None}
+        provider = {"credentials_provider": lambda: lambda: {"Authorization": f"Bearer {valid[0]}"}}
+        client = Warehouse(connector(arguments | provider, IMPATIENT), place="main.forecast", patience=IMPATIENT)
+        for token in ("one", "two"):
+            valid[0] = token
+            assert client.rows(_select("SELECT 1 AS x")) == [{"x": 1}]
+        assert warehouse.service.opened == 2
+        client.close()
+
+
+@pytest.mark.parametrize("limit", ["idle_s", "kept_s"])
+def test_a_connection_is_not_kept_for_ever(warehouse: SqlWarehouse, limit: str) -> None:
+    now = [0.0]
+    patience = replace(Patience(), **{limit: 100.0})
+    client = Warehouse(
+        connector(warehouse.connection_args(), patience), place="p", patience=patience, clock=lambda: now[0]
+    )
+    before = warehouse.service.opened
+    for seconds, opened in (
+        (0, 1),
+        (60, 1),
+        (120, 1 if limit == "idle_s" else 2),
+        (230, 2 if limit == "idle_s" else 3),
+    ):
+        now[0] = seconds
+        client.rows(_select("SELECT 1 AS x"))
+        assert warehouse.service.opened - before == opened
+    client.close()
+
+
 def test_ten_threads_write_and_lose_nothing(warehouse: SqlWarehouse) -> None:
     """Their own jobs and a common one, over a line that breaks now and then."""
     with delta_database(warehouse, patience=Patience()) as database:

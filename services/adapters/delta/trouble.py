@@ -63,12 +63,20 @@ def trouble_of(exc: BaseException) -> Trouble:
         return Trouble.SESSION_GONE
     if _MISSING.search(text):
         return Trouble.MISSING
-    status = exc.context.get("http-code") if isinstance(exc, RequestError) else None
-    if _FORBIDDEN.search(text) or status in {401, 403}:
+    if _FORBIDDEN.search(text) or _status(exc) in {401, 403}:
         return Trouble.FORBIDDEN
     if isinstance(exc, RequestError | HTTPError | OSError) or _TIMEOUT.search(text):
         return Trouble.NO_ANSWER
     return Trouble.REFUSED
+
+
+def is_unauthorized(exc: BaseException) -> bool:
+    """Whether the token was refused."""
+    return _status(exc) == 401
+
+
+def _status(exc: BaseException) -> int | None:
+    return exc.context.get("http-code") if isinstance(exc, RequestError) else None
 
 
 def unavailable(trouble: Trouble, exc: BaseException, *, doing: str, place: str) -> StoreUnavailable:

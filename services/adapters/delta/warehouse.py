@@ -6,6 +6,8 @@ Measured on databricks-sql-connector 4.9:
   off as far as it lets us, and repeated here within a bound.
 - It sends a statement again by itself when the line breaks, an UPDATE too. Whoever writes through this class must
   therefore be able to tell a repeated write from a lost race.
+- It asks for a token once and keeps it, for an hour if the token does not tell its end, also when the one who gave it
+  has a newer one. So a connection has a greatest age, and a refused one is opened anew before anybody is told.
 - With telemetry on, the first connect waits half a minute where its host can't be reached.
 """
 
@@ -25,7 +27,7 @@ from databricks import sql
 from databricks.sql.client import Connection, Cursor
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from services.adapters.delta.trouble import RAISED, Trouble, trouble_of, unavailable
+from services.adapters.delta.trouble import RAISED, Trouble, is_unauthorized, trouble_of, unavailable
 from services.adapters.sql.rows import Row
 from services.adapters.sql.statements import Statement
 from services.domain.errors import StoreUnavailable
@@ -44,6 +46,7 @@ class Patience:
         statement_s: one statement, which may have to wait for its warehouse to start; it is cancelled then.
         total_s: no new try is begun after this long.
         idle_s: a connection that was not used for longer is replaced before it can fail.
+        kept_s: so is one that was opened longer ago: it holds on to its first token, which lasts an hour at most.
         pause_s: after a warehouse has not answered for ``total_s``, everybody is told so at once for this long.
     """
 
@@ -51,6 +54,7 @@ class Patience:
     statement_s: float = 15.0
     total_s: float = 12.0
     idle_s: float = 240.0
+    kept_s: float = 1500.0
     pause_s: float = 5.0
 
 
@@ -82,9 +86,12 @@ def connector(arguments: Mapping[str, Any], patience: Patience) -> Connect:
 
 
 @dataclass(slots=True)
-class _Idle:
+class _Pooled:
+    """A connection with the times it was opened and last given back."""
+
     connection: Connection
-    since: float
+    opened_at: float
+    idle_since: float | None = None
 
 
 class Warehouse:
@@ -107,7 +114,7 @@ class Warehouse:
         self._patience = patience
         self._clock = clock
         self._lock = threading.Lock()
-        self._idle: list[_Idle] = []
+        self._idle: list[_Pooled] = []
         self._is_closed = False
         self._silent_until = float("-inf")
 
@@ -163,39 +170,47 @@ class Warehouse:
 
     @contextmanager
     def _borrowed(self) -> Iterator[Connection]:
-        connection = self._borrow()
+        pooled = self._borrow()
         try:
-            yield connection
+            yield pooled.connection
         except RAISED as exc:
+            if is_unauthorized(exc) and pooled.idle_since is not None:
+                _leave(pooled.connection)
+                raise ConnectionError("the connection's token is no longer valid") from exc
             if trouble_of(exc).spoils_the_connection:
-                _leave(connection)
+                _leave(pooled.connection)
             else:
-                self._give_back(connection)
+                self._give_back(pooled)
             raise
         except BaseException:
-            _leave(connection)
+            _leave(pooled.connection)
             raise
-        self._give_back(connection)
+        self._give_back(pooled)
 
-    def _borrow(self) -> Connection:
-        oldest = self._clock() - self._patience.idle_s
+    def _borrow(self) -> _Pooled:
+        now = self._clock()
         with self._lock:
             if self._is_closed:
                 raise StoreUnavailable(f"The job store {self._place} is closed.")
-            kept = self._idle.pop() if self._idle else None
-            stale = []
-            if kept is not None and kept.since < oldest:  # the newest is too old, so all are
-                stale, self._idle, kept = [kept, *self._idle], [], None
-        for old in stale:
-            _leave(old.connection)
-        return self._connect() if kept is None else kept.connection
+            fresh = [pooled for pooled in self._idle if self._is_fresh(pooled, now)]
+            stale = [pooled for pooled in self._idle if not self._is_fresh(pooled, now)]
+            found = fresh.pop() if fresh else None
+            self._idle = fresh
+        for pooled in stale:
+            _leave(pooled.connection)
+        return found or _Pooled(connection=self._connect(), opened_at=now)
 
-    def _give_back(self, connection: Connection) -> None:
+    def _is_fresh(self, pooled: _Pooled, now: float) -> bool:
+        idle_since = pooled.opened_at if pooled.idle_since is None else pooled.idle_since
+        return now - idle_since <= self._patience.idle_s and now - pooled.opened_at <= self._patience.kept_s
+
+    def _give_back(self, pooled: _Pooled) -> None:
+        pooled.idle_since = self._clock()
         with self._lock:
             if not self._is_closed and len(self._idle) < _KEPT_IDLE:
-                self._idle.append(_Idle(connection, self._clock()))
+                self._idle.append(pooled)
                 return
-        connection.close()
+        pooled.connection.close()
 
 
 @contextmanager
