@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, assert_never
 
 from services.adapters.files.local import LocalFileStore
 from services.adapters.local.executor import LocalExecutor, share_of_machine, training_command
@@ -26,10 +26,10 @@ from services.domain.errors import Unavailable
 from services.domain.job import ACTIVE, DatasetId
 from services.jobs import JobService, Limits
 from services.lifecycle import Lifecycle
-from services.ports import Clock, JobFilter, JobStore
+from services.ports import Clock, DatasetStore, JobFilter, JobStore
 from services.reconciler import Reconciler
 from services.results import ResultService
-from services.settings import Settings, read_settings
+from services.settings import Settings, StateStore, read_settings
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +93,8 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
     """
     settings = settings or read_settings(os.environ)
     clock = SystemClock()
-    database = Database(settings.state_db)
-    jobs, datasets = SqliteJobStore(database), SqliteDatasetStore(database)
+    state = _state_store(settings)
+    jobs, datasets = state.jobs, state.datasets
     files = LocalFileStore(settings.files_dir)
     mlflow = MlflowConnection(
         settings.mlflow_db,
@@ -131,7 +131,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         lifecycle=lifecycle,
         clock=clock,
         poll_s=settings.job_poll_interval_seconds,
-        idle_poll_s=_IDLE_POLL_S,
+        idle_poll_s=state.idle_poll_s,
     )
     new_id = partial(secrets.token_hex, 8)
     job_service = JobService(
@@ -163,7 +163,58 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         warm_up=mlflow.open,
         is_warm=lambda: mlflow.is_ready,
         tidy=lambda: _tidy(dataset_service, job_service),
-        close=database.close,
+        close=state.close,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StateStore:
+    """Where jobs and datasets are kept.
+
+    Attributes:
+        idle_poll_s: between looks while nothing is active; ``None`` where each look costs money.
+    """
+
+    jobs: JobStore
+    datasets: DatasetStore
+    close: Callable[[], None]
+    idle_poll_s: float | None
+
+
+def _state_store(settings: Settings) -> _StateStore:
+    match settings.state_store_type:
+        case StateStore.SQLITE:
+            file = Database(settings.state_db)
+            return _StateStore(
+                jobs=SqliteJobStore(file),
+                datasets=SqliteDatasetStore(file),
+                close=file.close,
+                idle_poll_s=_IDLE_POLL_S,
+            )
+        case StateStore.UNITY_CATALOG:
+            return _delta_store(settings)
+        case _:
+            assert_never(settings.state_store_type)
+
+
+def _delta_store(settings: Settings) -> _StateStore:
+    """Tables in Unity Catalog; the SQL connector, slow to import, is imported only for them."""
+    from services.adapters.delta.connect import workspace_connector
+    from services.adapters.delta.database import DeltaDatabase
+    from services.adapters.delta.datasets import DeltaDatasetStore
+    from services.adapters.delta.jobs import DeltaJobStore
+    from services.adapters.delta.tables import Tables
+    from services.adapters.delta.warehouse import Patience, Warehouse
+
+    assert settings.uc_catalog is not None, "read_settings has seen to it"
+    assert settings.uc_schema is not None
+    assert settings.databricks_warehouse_id is not None
+    tables = Tables(catalog=settings.uc_catalog, schema=settings.uc_schema)
+    patience = Patience()
+    connect = workspace_connector(settings.databricks_warehouse_id, settings.sql_connection_args, patience)
+    database = DeltaDatabase(Warehouse(connect, place=tables.place, patience=patience), tables)
+    return _StateStore(
+        jobs=DeltaJobStore(database), datasets=DeltaDatasetStore(database), close=database.close, idle_poll_s=None
     )
 
 

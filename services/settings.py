@@ -6,14 +6,15 @@ setting that is silently ignored is found out weeks later.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -54,6 +55,16 @@ def _names(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as exc:
+        raise ValueError(f"not JSON: {exc}") from exc
+
+
+JsonObject = Annotated[dict[str, Any], BeforeValidator(_json)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Seconds = Annotated[int, Field(ge=1, le=30 * 24 * 3600)]
 Count = Annotated[int, Field(ge=1)]
@@ -84,10 +95,13 @@ class Settings(BaseModel):
     admin_group: str | None = None
     admin_users: Names = ()
 
-    # Read only when training is delegated to Databricks.
+    # Read only when jobs are kept in Unity Catalog.
     uc_catalog: str | None = None
     uc_schema: str | None = None
     databricks_warehouse_id: str | None = None
+    sql_connection_args: JsonObject = Field(default_factory=dict, description="for databricks.sql.connect, as JSON")
+
+    # Read only when training is delegated to Databricks.
     forecast_volume: str | None = None
     compute_mode: ComputeMode = ComputeMode.JOB_CLUSTER
     dedicated_cluster_id: str | None = None
@@ -146,11 +160,12 @@ class Settings(BaseModel):
 
 
 _FIELDS: Final = {name.upper(): name for name in Settings.model_fields}
+_UNITY_CATALOG: Final = ("UC_CATALOG", "UC_SCHEMA", "DATABRICKS_WAREHOUSE_ID")
+_UNITY_CATALOG_ONLY: Final = (*_UNITY_CATALOG, "SQL_CONNECTION_ARGS")
 _DELEGATION_ONLY: Final = (
-    "UC_CATALOG", "UC_SCHEMA", "DATABRICKS_WAREHOUSE_ID", "FORECAST_VOLUME", "COMPUTE_MODE", "DEDICATED_CLUSTER_ID",
-    "DEDICATED_CLUSTER_NAME", "CLUSTER_POLICY_ID", "INSTANCE_POOL_ID", "CLUSTER_INSTANCE_PROFILE",
-    "DEFAULT_CLUSTER_NODE_TYPE", "DEFAULT_CLUSTER_MIN_WORKERS", "DEFAULT_CLUSTER_MAX_WORKERS",
-    "CLUSTER_SPOT_FALLBACK", "CLUSTER_AUTO_TERMINATE_MINUTES", "TRAINING_ENTRY_POINT",
+    "FORECAST_VOLUME", "COMPUTE_MODE", "DEDICATED_CLUSTER_ID", "DEDICATED_CLUSTER_NAME", "CLUSTER_POLICY_ID",
+    "INSTANCE_POOL_ID", "CLUSTER_INSTANCE_PROFILE", "DEFAULT_CLUSTER_NODE_TYPE", "DEFAULT_CLUSTER_MIN_WORKERS",
+    "DEFAULT_CLUSTER_MAX_WORKERS", "CLUSTER_SPOT_FALLBACK", "CLUSTER_AUTO_TERMINATE_MINUTES", "TRAINING_ENTRY_POINT",
 )  # fmt: skip
 
 
@@ -169,13 +184,19 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         settings = Settings.model_validate({_FIELDS[name]: value for name, value in ours.items()})
     except ValidationError as exc:
         raise SettingsError([*problems, *_malformed(exc)]) from exc
-    problems += _limits(settings, ours) + _not_in_this_version(settings)
+    problems += _limits(settings, ours) + _state_store(settings, ours) + _not_in_this_version(settings)
     if problems:
         raise SettingsError(problems)
-    unused = [name for name in _DELEGATION_ONLY if name in ours]
-    if unused:
-        logger.warning("Not used while ENABLE_CLUSTER_DELEGATION is off: %s", ", ".join(unused))
+    _warn_of_unused("while ENABLE_CLUSTER_DELEGATION is off", _DELEGATION_ONLY, ours)
+    if settings.state_store_type is not StateStore.UNITY_CATALOG:
+        _warn_of_unused("without STATE_STORE_TYPE=unity_catalog", _UNITY_CATALOG_ONLY, ours)
     return settings.model_copy(update={"forecast_home": settings.forecast_home.expanduser().absolute()})
+
+
+def _warn_of_unused(when: str, names: Iterable[str], ours: Mapping[str, str]) -> None:
+    unused = [name for name in names if name in ours]
+    if unused:
+        logger.warning("Not used %s: %s", when, ", ".join(unused))
 
 
 def _typos(given: Mapping[str, str]) -> list[str]:
@@ -218,6 +239,16 @@ def _limits(settings: Settings, ours: Mapping[str, str]) -> list[str]:
     return problems
 
 
+def _state_store(settings: Settings, ours: Mapping[str, str]) -> list[str]:
+    if settings.state_store_type is not StateStore.UNITY_CATALOG:
+        return []
+    missing = [name for name in _UNITY_CATALOG if name not in ours]
+    problems = [f"STATE_STORE_TYPE=unity_catalog needs {', '.join(missing)} too."] if missing else []
+    if "SQLITE_PATH" in ours:
+        problems.append("SQLITE_PATH and STATE_STORE_TYPE=unity_catalog are both set; keep one of them.")
+    return problems
+
+
 def _not_in_this_version(settings: Settings) -> list[str]:
     problems = []
     if settings.enable_cluster_delegation:
@@ -225,10 +256,6 @@ def _not_in_this_version(settings: Settings) -> list[str]:
             "ENABLE_CLUSTER_DELEGATION is on"
             + (" (the default inside Databricks Apps)" if settings.is_databricks_app else "")
             + ", but this version trains on its own machine only; set ENABLE_CLUSTER_DELEGATION=false."
-        )
-    if settings.state_store_type is StateStore.UNITY_CATALOG:
-        problems.append(
-            "STATE_STORE_TYPE=unity_catalog is not in this version yet; leave it out, or set STATE_STORE_TYPE=sqlite."
         )
     if settings.admin_group is not None:
         problems.append(

@@ -6,7 +6,10 @@ import os
 
 import pytest
 
-OURS = ("FORECAST_", "SQLITE_PATH", "STATE_STORE_TYPE", "ENABLE_CLUSTER_DELEGATION", "JOB_", "MLFLOW_", "UC_", "ADMIN_")
+OURS = (
+    "FORECAST_", "SQLITE_PATH", "STATE_STORE_TYPE", "ENABLE_CLUSTER_DELEGATION", "JOB_", "MLFLOW_", "UC_", "ADMIN_",
+    "SQL_CONNECTION_ARGS", "DATABRICKS_WAREHOUSE_ID",
+)  # fmt: skip
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")

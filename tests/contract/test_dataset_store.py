@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from services.adapters.delta.datasets import DeltaDatasetStore
 from services.adapters.memory.stores import MemoryDatasetStore
 from services.adapters.sqlite.database import MIGRATIONS, Database, to_text
 from services.adapters.sqlite.datasets import SqliteDatasetStore
@@ -21,14 +22,17 @@ from services.ports import DatasetStore
 from tests.support.fakes import START
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "delta"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatasetStore]:
-    if request.param == "memory":
-        yield MemoryDatasetStore()
-        return
-    database = Database(tmp_path / "state.db")
-    yield SqliteDatasetStore(database)
-    database.close()
+    match request.param:
+        case "memory":
+            yield MemoryDatasetStore()
+        case "sqlite":
+            database = Database(tmp_path / "state.db")
+            yield SqliteDatasetStore(database)
+            database.close()
+        case "delta":
+            yield DeltaDatasetStore(request.getfixturevalue("delta"))
 
 
 def dataset(dataset_id: str = "d1", **changes: object) -> Dataset:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from services.adapters.delta.database import DeltaDatabase
+from services.adapters.delta.jobs import DeltaJobStore
+from services.adapters.delta.warehouse import Warehouse
 from services.adapters.memory.stores import MemoryJobStore
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.jobs import SqliteJobStore
@@ -36,18 +40,23 @@ from services.domain.job import (
 )
 from services.ports import JobFilter, JobStore
 from tests.support.fakes import START
+from tests.support.workspace.delta import fresh_schema
+from tests.support.workspace.sql_server import SqlWarehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "delta"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
-    if request.param == "memory":
-        yield MemoryJobStore()
-        return
-    database = Database(tmp_path / "state.db")
-    yield SqliteJobStore(database)
-    database.close()
+    match request.param:
+        case "memory":
+            yield MemoryJobStore()
+        case "sqlite":
+            database = Database(tmp_path / "state.db")
+            yield SqliteJobStore(database)
+            database.close()
+        case "delta":
+            yield DeltaJobStore(request.getfixturevalue("delta"))
 
 
 @pytest.fixture
@@ -238,20 +247,14 @@ OWNERS = st.sampled_from(["ann", "bob"])
 
 
 class TwoStores(RuleBasedStateMachine):
-    """SQLite held against a dictionary: whatever is done to both, both answer the same."""
+    """A durable store held against a dictionary: whatever is done to both, both answer the same."""
 
     known = Bundle("known")
 
-    def __init__(self) -> None:
+    def __init__(self, durable: JobStore) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.database = Database(Path(self.folder.name) / "state.db")
-        self.stores: tuple[JobStore, ...] = (MemoryJobStore(), SqliteJobStore(self.database))
+        self.stores = (MemoryJobStore(), durable)
         self.n = 0
-
-    def teardown(self) -> None:
-        self.database.close()
-        self.folder.cleanup()
 
     def both(self, action: Callable[[JobStore], object]) -> object:
         answers = []
@@ -304,8 +307,38 @@ class TwoStores(RuleBasedStateMachine):
         self.both(lambda store: (store.get(read.job_id), store.events(read.job_id)))
 
 
-TwoStores.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
-test_both_stores_answer_the_same = TwoStores.TestCase
+def test_sqlite_answers_as_a_dictionary_does(tmp_path: Path) -> None:
+    opened: list[Database] = []
+
+    def machine() -> TwoStores:
+        opened.append(Database(tmp_path / f"{len(opened)}.db"))
+        return TwoStores(SqliteJobStore(opened[-1]))
+
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=30, stateful_step_count=20, deadline=None, database=None)
+    )
+    for database in opened:
+        database.close()
+
+
+class InTurns:
+    """Stores of several app processes on one database, each asked in its turn."""
+
+    def __init__(self, *stores: JobStore) -> None:
+        self._stores = itertools.cycle(stores)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(next(self._stores), name)
+
+
+def test_delta_answers_as_a_dictionary_does(warehouse: SqlWarehouse, shared_client: Warehouse) -> None:
+    def machine() -> TwoStores:
+        database = DeltaDatabase(shared_client, fresh_schema(warehouse))
+        return TwoStores(cast(JobStore, InTurns(DeltaJobStore(database), DeltaJobStore(database))))
+
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=6, stateful_step_count=20, deadline=None, database=None)
+    )
 
 
 WRITER = """

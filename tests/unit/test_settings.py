@@ -102,7 +102,6 @@ def test_variables_of_other_programs_are_left_alone(name: str) -> None:
     [
         ({"ENABLE_CLUSTER_DELEGATION": "true"}, "set ENABLE_CLUSTER_DELEGATION=false"),
         ({"DATABRICKS_APP_NAME": "forecast"}, "the default inside Databricks Apps"),
-        ({"STATE_STORE_TYPE": "unity_catalog"}, "not in this version yet"),
         ({"ADMIN_GROUP": "finance-admins"}, "name the admins in ADMIN_USERS"),
     ],
 )
@@ -122,6 +121,10 @@ def test_inside_databricks_apps_local_training_can_be_asked_for() -> None:
         ({"DEFAULT_CLUSTER_MIN_WORKERS": "9", "DEFAULT_CLUSTER_MAX_WORKERS": "2"}, "(9) is above"),
         ({"MAX_ACTIVE_JOBS": "2", "MAX_ACTIVE_JOBS_PER_USER": "3"}, "never be reached"),
         ({"CLUSTER_AUTO_TERMINATE_MINUTES": "30"}, "COMPUTE_MODE=dedicated"),
+        ({"STATE_STORE_TYPE": "unity_catalog", "SQLITE_PATH": "a.db"}, "keep one of them"),
+        ({"STATE_STORE_TYPE": "unity_catalog", "UC_SCHEMA": "s"}, "needs UC_CATALOG, DATABRICKS_WAREHOUSE_ID too"),
+        ({"SQL_CONNECTION_ARGS": "{"}, "SQL_CONNECTION_ARGS='{': Value error, not JSON"),
+        ({"SQL_CONNECTION_ARGS": "[1]"}, "valid dictionary"),
     ],
 )
 def test_contradictions_are_refused(environ: dict[str, str], words: str) -> None:
@@ -136,6 +139,20 @@ def test_settings_that_do_nothing_here_are_named_in_the_log(caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING):
         read_settings({"CLUSTER_POLICY_ID": "abc"})
     assert "CLUSTER_POLICY_ID" in caplog.text
+
+
+def test_jobs_can_be_kept_in_unity_catalog(caplog: pytest.LogCaptureFixture) -> None:
+    place = {"UC_CATALOG": "main", "UC_SCHEMA": "forecast", "DATABRICKS_WAREHOUSE_ID": "abc"}
+    with caplog.at_level(logging.WARNING):
+        settings = read_settings(
+            {"STATE_STORE_TYPE": "unity_catalog", "SQL_CONNECTION_ARGS": '{"_tls_no_verify": true}', **place}
+        )
+    assert settings.state_store_type is StateStore.UNITY_CATALOG
+    assert settings.sql_connection_args == {"_tls_no_verify": True}
+    assert caplog.text == ""
+    with caplog.at_level(logging.WARNING):
+        read_settings(place)
+    assert "UC_CATALOG, UC_SCHEMA, DATABRICKS_WAREHOUSE_ID" in caplog.text
 
 
 @pytest.mark.parametrize(("said", "address"), [({}, "localhost"), ({"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"}, "0.0.0.0")])

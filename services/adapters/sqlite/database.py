@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
@@ -162,3 +162,14 @@ def to_text(moment: datetime) -> str:
 def from_text(text: str) -> datetime:
     """A stored moment, aware UTC."""
     return datetime.fromisoformat(text)
+
+
+def stored(row: Mapping[str, object]) -> dict[str, object]:
+    """A row with its moments as they are stored."""
+    return {name: to_text(value) if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def with_moments(row: sqlite3.Row, moments: Iterable[str]) -> dict[str, Any]:
+    """A stored row with its moments aware again."""
+    found = dict(row)
+    return found | {name: from_text(found[name]) for name in moments if found[name] is not None}

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from services.adapters.sqlite.database import Database, from_text, to_text
-from services.domain.dataset import Dataset, DatasetStatus
+from services.adapters.sql.rows import DATASET_COLUMNS, dataset_of, dataset_row
+from services.adapters.sql.statements import assignments, columns, parameters
+from services.adapters.sqlite.database import Database, stored, to_text, with_moments
+from services.domain.dataset import Dataset
 from services.domain.errors import StaleDataset
 from services.domain.job import DatasetId
 
-_COLUMNS: Final = tuple(field.name for field in fields(Dataset))
 _PUT: Final = (
-    f"INSERT INTO datasets ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"
-    f" ON CONFLICT (dataset_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS)}"
+    f"INSERT INTO datasets ({columns(DATASET_COLUMNS)}) VALUES ({parameters(DATASET_COLUMNS)})"
+    f" ON CONFLICT (dataset_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in DATASET_COLUMNS)}"
 )
-
 _SAVE: Final = (
-    f"UPDATE datasets SET {', '.join(f'{name} = :{name}' for name in _COLUMNS)}"
-    " WHERE dataset_id = :dataset_id AND version = :version - 1"
+    f"UPDATE datasets SET {assignments(DATASET_COLUMNS)} WHERE dataset_id = :dataset_id AND version = :version - 1"
 )
+_MOMENTS: Final = ("created_at", "updated_at", "uploaded_at")
 
 
 class SqliteDatasetStore:
@@ -69,19 +69,8 @@ class SqliteDatasetStore:
 
 
 def _row(dataset: Dataset) -> dict[str, object]:
-    return {name: _stored(getattr(dataset, name)) for name in _COLUMNS}
-
-
-def _stored(value: object) -> object:
-    return to_text(value) if isinstance(value, datetime) else value
+    return stored(dataset_row(dataset))
 
 
 def _dataset(row: sqlite3.Row) -> Dataset:
-    values = {name: row[name] for name in _COLUMNS}
-    values |= {
-        "status": DatasetStatus(row["status"]),
-        "created_at": from_text(row["created_at"]),
-        "updated_at": from_text(row["updated_at"]),
-        "uploaded_at": None if row["uploaded_at"] is None else from_text(row["uploaded_at"]),
-    }
-    return Dataset(**values)
+    return dataset_of(with_moments(row, _MOMENTS))

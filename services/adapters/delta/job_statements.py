@@ -1,0 +1,108 @@
+"""Every statement about jobs and their events."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from services.adapters.delta.guard import DELETED
+from services.adapters.delta.tables import Tables
+from services.adapters.sql.conditions import job_condition
+from services.adapters.sql.rows import EVENT_COLUMNS, JOB_COLUMNS
+from services.adapters.sql.statements import Statement, assignments, columns, parameters
+from services.domain.job import ACTIVE
+from services.ports import JobFilter
+
+_STORED: Final = (*JOB_COLUMNS, "write_id", "outbox_json")
+_CHANGED: Final = tuple(name for name in JOB_COLUMNS if name not in {"job_id", "created_at"})
+_EVENT: Final = ("event_id", *EVENT_COLUMNS)
+_AT_VERSION: Final = f"job_id = :job_id AND version = :version - 1 AND status <> '{DELETED}'"
+
+
+class JobStatements:
+    """Built once for the tables of a schema; lists are built for their filter."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._jobs = tables.jobs
+        self._events = tables.job_events
+        listed = f"SELECT {columns(JOB_COLUMNS)} FROM {self._jobs} WHERE status <> '{DELETED}'"
+        self.add = Statement(
+            name="add a job",
+            text=f"MERGE INTO {self._jobs} AS target"
+            " USING (SELECT :job_id AS job_id, :owner AS owner, :request_id AS request_id) AS new"
+            " ON target.job_id = new.job_id OR (new.request_id <> '' AND target.request_id = new.request_id"
+            " AND target.owner = new.owner)"
+            f" WHEN NOT MATCHED THEN INSERT ({columns(_STORED)}) VALUES ({parameters(_STORED)})",
+        )
+        self.added = Statement(
+            name="look at the job of a form",
+            text=f"SELECT {columns(JOB_COLUMNS)} FROM {self._jobs} WHERE job_id = :job_id"
+            " OR (:request_id <> '' AND request_id = :request_id AND owner = :owner)",
+        )
+        self.save = Statement(
+            name="save a job",
+            text=f"UPDATE {self._jobs} SET {assignments((*_CHANGED, 'write_id'))} WHERE {_AT_VERSION}",
+        )
+        self.save_with_events = Statement(
+            name="save a job and its events",
+            text=f"UPDATE {self._jobs} SET {assignments((*_CHANGED, 'write_id', 'outbox_json'))} WHERE {_AT_VERSION}",
+        )
+        self.mark_deleted = Statement(
+            name="delete a job",
+            text=f"UPDATE {self._jobs} SET status = '{DELETED}', spec_json = '', request_id = '', version = :version,"
+            f" write_id = :write_id, outbox_json = :outbox_json WHERE {_AT_VERSION}",
+        )
+        self.remove = Statement(
+            name="remove a deleted job",
+            text=f"DELETE FROM {self._jobs} WHERE job_id = :job_id AND status = '{DELETED}'",
+        )
+        self.written_by = Statement(
+            name="look at a job's latest write", text=f"SELECT write_id FROM {self._jobs} WHERE job_id = :key"
+        )
+        self.get = Statement(name="read a job", text=f"{listed} AND job_id = :job_id")
+        self.outbox = Statement(
+            name="read a job's outbox", text=f"SELECT outbox_json FROM {self._jobs} WHERE job_id = :job_id"
+        )
+        self.events = Statement(
+            name="list a job's events",
+            text=f"SELECT {columns(_EVENT)}, CAST(NULL AS STRING) AS outbox_json FROM {self._events}"
+            " WHERE job_id = :job_id UNION ALL"
+            " SELECT CAST(NULL AS STRING), job_id, CAST(NULL AS TIMESTAMP), CAST(NULL AS STRING), CAST(NULL AS STRING),"
+            f" CAST(NULL AS BIGINT), CAST(NULL AS STRING), outbox_json FROM {self._jobs} WHERE job_id = :job_id",
+        )
+        self.copy_event = Statement(
+            name="copy an event that may be there",
+            text=f"MERGE INTO {self._events} AS target USING (SELECT :event_id AS event_id, :job_id AS job_id) AS new"
+            " ON target.job_id = new.job_id AND target.event_id = new.event_id"
+            f" WHEN NOT MATCHED THEN INSERT ({columns(_EVENT)}) VALUES ({parameters(_EVENT)})",
+        )
+        condition, self.active_values = job_condition(JobFilter(statuses=ACTIVE))
+        self.active = Statement(name="list active jobs", text=f"{listed} AND {condition} ORDER BY created_at, job_id")
+        self._listed = listed
+
+    def append_events(self, rows: list[dict[str, Any]]) -> tuple[Statement, dict[str, Any]]:
+        """One INSERT for some events; a blind append, which conflicts with nothing."""
+        tuples = ", ".join(f"({', '.join(f':{name}_{n}' for name in _EVENT)})" for n in range(len(rows)))
+        values = {f"{name}_{n}": row[name] for n, row in enumerate(rows) for name in _EVENT}
+        text = f"INSERT INTO {self._events} ({columns(_EVENT)}) VALUES {tuples}"
+        return Statement(name="append events", text=text), values
+
+    def page(self, where: JobFilter, *, limit: int, offset: int) -> tuple[Statement, dict[str, Any]]:
+        """Jobs by filter, newest first."""
+        condition, values = job_condition(where)
+        text = f"{self._listed} AND {condition} ORDER BY created_at DESC, job_id LIMIT :limit OFFSET :offset"
+        return Statement(name="list jobs", text=text), values | {"limit": limit, "offset": offset}
+
+    def count(self, where: JobFilter) -> tuple[Statement, dict[str, Any]]:
+        """How many jobs a filter matches."""
+        condition, values = job_condition(where)
+        text = f"SELECT count(*) AS n FROM {self._jobs} WHERE status <> '{DELETED}' AND {condition}"
+        return Statement(name="count jobs", text=text), values
+
+    def counts(self, owner: str | None) -> tuple[Statement, dict[str, Any]]:
+        """How many jobs have each status."""
+        condition, values = job_condition(JobFilter(owner=owner))
+        text = (
+            f"SELECT status, count(*) AS n FROM {self._jobs} WHERE status <> '{DELETED}' AND {condition}"
+            " GROUP BY status"
+        )
+        return Statement(name="count jobs by status", text=text), values

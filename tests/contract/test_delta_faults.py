@@ -1,0 +1,503 @@
+"""What the Delta stores do when the warehouse, the line or somebody else gets in their way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.adapters.delta.database import DeltaDatabase
+from services.adapters.delta.datasets import DeltaDatasetStore
+from services.adapters.delta.jobs import DeltaJobStore
+from services.adapters.delta.trouble import Trouble
+from services.adapters.delta.warehouse import Patience, Warehouse, connector
+from services.adapters.sql.statements import Statement
+from services.domain.dataset import Dataset, DatasetStatus
+from services.domain.errors import StaleDataset, StaleJob, StoreUnavailable
+from services.domain.job import DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
+from services.ports import JobFilter
+from tests.support.fakes import START
+from tests.support.workspace.delta import IMPATIENT, delta_database, fresh_schema
+from tests.support.workspace.sql_faults import SqlFault
+from tests.support.workspace.sql_server import SqlWarehouse
+
+PASSING = [SqlFault.TOO_MANY_REQUESTS, SqlFault.UNAVAILABLE, SqlFault.SERVER_ERROR, SqlFault.LOST_REQUEST]
+LOST = [SqlFault.LOST_ANSWER]
+BOUND_S = 6.0  # some seconds on a busy machine; the connector by itself takes 900
+EXPIRED = [SqlFault.SESSION_EXPIRED, SqlFault.SESSION_CLOSED]
+
+
+@pytest.fixture
+def database(delta: DeltaDatabase) -> DeltaDatabase:
+    return delta
+
+
+@pytest.fixture
+def store(database: DeltaDatabase) -> DeltaJobStore:
+    return DeltaJobStore(database)
+
+
+def job(job_id: str = "j1", **changes: object) -> Job:
+    made = Job(
+        job_id=JobId(job_id), owner="ann", name="Sales", dataset_id=DatasetId("d1"), dataset_name="sales.csv",
+        spec_json="{}", status=JobStatus.PENDING, version=0, created_at=START, updated_at=START,
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def event(of: Job, kind: EventKind = EventKind.CREATED) -> JobEvent:
+    return JobEvent(job_id=of.job_id, at=START, kind=kind, actor="ann")
+
+
+def added(store: DeltaJobStore, job_id: str = "j1", **changes: object) -> Job:
+    made = job(job_id, **changes)
+    return store.add(made, event(made))
+
+
+def kinds(store: DeltaJobStore, job_id: str = "j1") -> list[EventKind]:
+    return [found.kind for found in store.events(JobId(job_id))]
+
+
+@pytest.mark.parametrize("fault", [*PASSING, *LOST, *EXPIRED, SqlFault.CONFLICT])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_save_that_met_trouble_on_its_way_is_made_once(
+    store: DeltaJobStore, warehouse: SqlWarehouse, fault: SqlFault, times: int
+) -> None:
+    read = added(store)
+    warehouse.faults.arm(fault, on="ExecuteStatement UPDATE", times=times)
+    saved = store.save(read.start(START), (event(read, EventKind.START_REQUESTED),))
+    assert warehouse.faults.pending == 0
+    assert saved.version == 1
+    assert store.get(read.job_id) == saved
+    assert kinds(store) == [EventKind.CREATED, EventKind.START_REQUESTED]
+
+
+@pytest.mark.parametrize("fault", [*PASSING, *LOST, *EXPIRED, SqlFault.CONFLICT])
+def test_an_add_that_met_trouble_on_its_way_makes_one_job(
+    store: DeltaJobStore, warehouse: SqlWarehouse, fault: SqlFault
+) -> None:
+    warehouse.faults.arm(fault, on="ExecuteStatement MERGE")
+    made = added(store, request_id="form")
+    assert warehouse.faults.pending == 0
+    assert made == job(request_id="form")
+    assert store.find(JobFilter()).total == 1
+    assert kinds(store) == [EventKind.CREATED]
+
+
+@pytest.mark.parametrize("fault", [*PASSING, *LOST, *EXPIRED, SqlFault.CONFLICT])
+def test_events_that_met_trouble_on_their_way_are_there_once(
+    store: DeltaJobStore, warehouse: SqlWarehouse, fault: SqlFault
+) -> None:
+    read = added(store)
+    warehouse.faults.arm(fault, on="ExecuteStatement INSERT")
+    saved = store.save(read.start(START), (event(read, EventKind.START_REQUESTED),))
+    store.save(saved, (event(read, EventKind.SUBMITTED),))
+    assert warehouse.faults.pending == 0
+    assert kinds(store) == [EventKind.CREATED, EventKind.START_REQUESTED, EventKind.SUBMITTED]
+
+
+@pytest.mark.parametrize("fault", [*PASSING, *LOST, *EXPIRED, SqlFault.CONFLICT])
+def test_a_delete_that_met_trouble_on_its_way_is_made_once(
+    store: DeltaJobStore, warehouse: SqlWarehouse, fault: SqlFault
+) -> None:
+    read = added(store)
+    warehouse.faults.arm(fault, on="ExecuteStatement (UPDATE|DELETE)", times=2)
+    store.delete(read, event(read, EventKind.DELETED))
+    assert store.get(read.job_id) is None
+    assert store.find(JobFilter()).total == 0
+    assert sum(store.counts().values()) == 0
+    assert kinds(store) == [EventKind.CREATED, EventKind.DELETED]
+
+
+@pytest.mark.parametrize("fault", [*PASSING, *LOST, *EXPIRED])
+def test_a_question_that_met_trouble_on_its_way_is_answered(
+    store: DeltaJobStore, warehouse: SqlWarehouse, fault: SqlFault
+) -> None:
+    made = added(store)
+    warehouse.faults.arm(fault, on="ExecuteStatement SELECT", times=2)
+    assert store.get(made.job_id) == made
+    assert warehouse.faults.pending == 0
+
+
+def test_somebody_elses_write_is_not_taken_for_ours_that_was_lost(
+    store: DeltaJobStore, database: DeltaDatabase, warehouse: SqlWarehouse
+) -> None:
+    read = added(store)
+    other = DeltaJobStore(database).save(read.start(START))
+    warehouse.faults.arm(SqlFault.LOST_ANSWER, on="ExecuteStatement UPDATE")
+    with pytest.raises(StaleJob):
+        store.save(read.request_cancel(START), (event(read, EventKind.CANCELLED),))
+    assert store.get(read.job_id) == other
+    assert kinds(store) == [EventKind.CREATED]
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO", "UPDATE", "MERGE"])
+def test_an_app_that_dies_between_two_statements_loses_no_event(
+    store: DeltaJobStore, database: DeltaDatabase, warehouse: SqlWarehouse, statement: str
+) -> None:
+    """The copy into the table fails for good, as if the app had ended there; another app takes over."""
+    read = store.save(added(store).start(START), ())
+    warehouse.faults.arm(SqlFault.FORBIDDEN, on=f"ExecuteStatement {statement}", times=99)
+    with suppress(StoreUnavailable):
+        store.save(read, (event(read, EventKind.SUBMITTED),))
+    warehouse.faults.clear()
+    successor = DeltaJobStore(database)
+    found = successor.get(read.job_id)
+    assert found is not None
+    was_written = found.version == read.version + 1
+    successor.save(found, (event(read, EventKind.STARTED),))
+    expected = [EventKind.CREATED, *([EventKind.SUBMITTED] if was_written else []), EventKind.STARTED]
+    assert kinds(successor) == kinds(store) == expected
+    assert was_written is (statement == "INSERT INTO" or statement == "MERGE")
+
+
+def test_events_reach_the_append_only_table_once(
+    store: DeltaJobStore, database: DeltaDatabase, warehouse: SqlWarehouse
+) -> None:
+    read = added(store)
+    warehouse.faults.arm(SqlFault.FORBIDDEN, on="ExecuteStatement INSERT")
+    saved = store.save(read.start(START), (event(read, EventKind.START_REQUESTED),))
+    store.save(saved, (event(read, EventKind.SUBMITTED),))
+    DeltaJobStore(database).save(replace(saved, version=2), (event(read, EventKind.STARTED),))
+    with delta_database(warehouse, database.tables) as other:
+        rows = other.rows(_select(f"SELECT event_id FROM {database.tables.job_events} ORDER BY event_id"))
+    assert [row["event_id"] for row in rows] == [f"j1/{version:08d}/000" for version in range(4)]
+
+
+def test_a_job_whose_delete_was_cut_short_is_gone_and_keeps_its_trail(
+    store: DeltaJobStore, warehouse: SqlWarehouse
+) -> None:
+    read = added(store, request_id="form")
+    warehouse.faults.arm(SqlFault.FORBIDDEN, on="ExecuteStatement (INSERT|DELETE)", times=99)
+    store.delete(read, event(read, EventKind.DELETED))
+    warehouse.faults.clear()
+    assert store.get(read.job_id) is None
+    assert store.find(JobFilter()).total == 0
+    assert kinds(store) == [EventKind.CREATED, EventKind.DELETED]
+    with pytest.raises(StaleJob):
+        store.save(replace(read, version=1))
+    assert added(store, "j2", request_id="form").job_id == "j2"
+
+
+def dataset(**changes: object) -> Dataset:
+    made = Dataset(
+        dataset_id=DatasetId("d1"), owner="ann", name="a.csv", source="file", suffix=".csv", size_bytes=1,
+        status=DatasetStatus.DRAFT, created_at=START, updated_at=START,
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fault", [*PASSING, *LOST, *EXPIRED, SqlFault.CONFLICT])
+def test_a_datasets_writes_that_met_trouble_are_made_once(
+    database: DeltaDatabase, warehouse: SqlWarehouse, fault: SqlFault
+) -> None:
+    store = DeltaDatasetStore(database)
+    warehouse.faults.arm(fault, on="ExecuteStatement MERGE")
+    store.put(dataset())
+    warehouse.faults.arm(fault, on="ExecuteStatement UPDATE")
+    saved = store.save(dataset(row_count=5))
+    assert store.list("ann") == (saved,)
+    warehouse.faults.arm(fault, on="ExecuteStatement (UPDATE|DELETE)", times=2)
+    store.delete(saved)
+    assert store.list("ann") == ()
+    with pytest.raises(StaleDataset):
+        store.delete(saved)
+
+
+def test_a_session_that_idled_too_long_is_replaced_before_it_fails(warehouse: SqlWarehouse) -> None:
+    now = [0.0]
+    tables = fresh_schema(warehouse)
+    client = Warehouse(
+        connector(warehouse.connection_args(), IMPATIENT), place=tables.place, patience=IMPATIENT, clock=lambda: now[0]
+    )
+    store = DeltaJobStore(DeltaDatabase(client, tables))
+    added(store)
+    opened = warehouse.service.opened
+    now[0] = IMPATIENT.idle_s - 1
+    store.counts()
+    assert warehouse.service.opened == opened
+    warehouse.service.expire_sessions()
+    now[0] = 3 * IMPATIENT.idle_s
+    warehouse.faults.arm(SqlFault.FORBIDDEN, on="ExecuteStatement SELECT", skip=1)  # a second try would be refused
+    store.counts()
+    assert warehouse.service.opened == opened + 1
+    client.close()
+
+
+def test_a_closed_store_says_so(warehouse: SqlWarehouse) -> None:
+    with delta_database(warehouse) as database:
+        database.close()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            DeltaJobStore(database).get(JobId("j1"))
+
+
+def took(action: object) -> float:
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="may be starting"):
+        action()  # type: ignore[operator]
+    return time.monotonic() - began
+
+
+def test_a_page_does_not_hang_on_a_warehouse_that_does_not_answer(
+    store: DeltaJobStore, warehouse: SqlWarehouse
+) -> None:
+    warehouse.faults.latency_s = 3.0
+    assert took(store.counts) < BOUND_S
+    warehouse.faults.clear()
+    warehouse.faults.is_down = True
+    assert took(store.counts) < BOUND_S
+    warehouse.faults.arm(SqlFault.UNAVAILABLE, times=999)
+    warehouse.faults.is_down = False
+    assert took(store.counts) < BOUND_S
+    warehouse.faults.clear()
+    assert store.counts()[JobStatus.PENDING] == 0
+
+
+def test_a_statement_that_waits_for_the_warehouse_is_cancelled(store: DeltaJobStore, warehouse: SqlWarehouse) -> None:
+    read = added(store)
+    cancelled = warehouse.service.cancelled
+    warehouse.faults.arm(SqlFault.STUCK, on="ExecuteStatement UPDATE", times=2)
+    assert took(lambda: store.save(read.start(START))) < BOUND_S
+    assert warehouse.service.cancelled == cancelled + 2
+    assert store.get(read.job_id) == read
+
+
+def test_after_a_silence_everybody_is_told_at_once(warehouse: SqlWarehouse) -> None:
+    patience = replace(IMPATIENT, total_s=0.2, pause_s=60.0)
+    with delta_database(warehouse, patience=patience) as database:
+        store = DeltaJobStore(database)
+        store.counts()
+        warehouse.faults.is_down = True
+        took(store.counts)
+        warehouse.faults.is_down = False
+        with pytest.raises(StoreUnavailable, match="a moment ago"):
+            store.counts()
+
+
+def test_a_host_that_is_gone_is_told_within_bounds() -> None:
+    with SqlWarehouse() as gone, delta_database(gone) as database:
+        store = DeltaJobStore(database)
+        store.counts()
+        gone.stop_listening()
+        assert took(store.counts) < BOUND_S
+
+
+def test_a_conflict_that_does_not_end_is_told(store: DeltaJobStore, warehouse: SqlWarehouse) -> None:
+    read = added(store)
+    warehouse.faults.arm(SqlFault.CONFLICT, on="UPDATE", times=999)
+    with pytest.raises(StoreUnavailable, match="Others write"):
+        store.save(read.start(START))
+    warehouse.faults.clear()
+    assert store.get(read.job_id) == read
+
+
+def test_a_missing_grant_is_named_and_not_tried_again(
+    store: DeltaJobStore, warehouse: SqlWarehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    warehouse.faults.arm(SqlFault.FORBIDDEN, on="SELECT", times=2)
+    with caplog.at_level(logging.WARNING), pytest.raises(StoreUnavailable, match=r"MODIFY.*USE SCHEMA.*CAN USE"):
+        store.counts()
+    assert warehouse.faults.pending == 1
+
+
+def test_a_token_that_is_refused_says_so() -> None:
+    with SqlWarehouse(accepts=lambda header: header == "Bearer right") as warehouse:
+        tables = fresh_schema(warehouse)
+        wrong = connector(warehouse.connection_args("wrong"), IMPATIENT)
+        with pytest.raises(StoreUnavailable, match="CAN USE on the SQL warehouse"):
+            Warehouse(wrong, place=tables.place).rows(_select("SELECT 1"))
+        right = Warehouse(connector(warehouse.connection_args("right"), IMPATIENT), place=tables.place)
+        assert right.rows(_select("SELECT 1 AS x")) == [{"x": 1}]
+        right.close()
+
+
+def test_a_token_that_ran_out_is_replaced() -> None:
+    """A connection keeps the token it was opened with; whoever gave it has a newer one by now."""
+    valid = ["one"]
+    with SqlWarehouse(accepts=lambda header: header == f"Bearer {valid[0]}") as warehouse:
+        arguments = warehouse.connection_args() | {"access_token": None}
+        provider = {"credentials_provider": lambda: lambda: {"Authorization": f"Bearer {valid[0]}"}}
+        client = Warehouse(connector(arguments | provider, IMPATIENT), place="main.forecast", patience=IMPATIENT)
+        for token in ("one", "two"):
+            valid[0] = token
+            assert client.rows(_select("SELECT 1 AS x")) == [{"x": 1}]
+        assert warehouse.service.opened == 2
+        client.close()
+
+
+@pytest.mark.parametrize("limit", ["idle_s", "kept_s"])
+def test_a_connection_is_not_kept_for_ever(warehouse: SqlWarehouse, limit: str) -> None:
+    now = [0.0]
+    patience = replace(Patience(), **{limit: 100.0})
+    client = Warehouse(
+        connector(warehouse.connection_args(), patience), place="p", patience=patience, clock=lambda: now[0]
+    )
+    before = warehouse.service.opened
+    for seconds, opened in (
+        (0, 1),
+        (60, 1),
+        (120, 1 if limit == "idle_s" else 2),
+        (230, 2 if limit == "idle_s" else 3),
+    ):
+        now[0] = seconds
+        client.rows(_select("SELECT 1 AS x"))
+        assert warehouse.service.opened - before == opened
+    client.close()
+
+
+def test_ten_threads_write_and_lose_nothing(warehouse: SqlWarehouse) -> None:
+    """Their own jobs and a common one, over a line that breaks now and then."""
+    with delta_database(warehouse, patience=Patience()) as database:
+        _ten_threads(DeltaJobStore(database), warehouse)
+
+
+def _ten_threads(store: DeltaJobStore, warehouse: SqlWarehouse) -> None:
+    added(store, "common")
+    for fault in (*PASSING, *LOST, *EXPIRED, SqlFault.CONFLICT):
+        warehouse.faults.arm(fault, on="ExecuteStatement (UPDATE|INSERT)", skip=5)
+
+    def work(n: int) -> None:
+        own = added(store, f"j{n}", request_id=f"form{n // 2}")
+        for _ in range(2):
+            while True:
+                read = store.get(JobId("common"))
+                assert read is not None
+                with suppress(StaleJob):
+                    changed = replace(read, automatic_retries=read.automatic_retries + 1)
+                    store.save(changed, (event(read, EventKind.PROGRESS),))
+                    break
+        assert own.job_id in {f"j{n}", f"j{n ^ 1}"}
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(work, range(10)))
+    common = store.get(JobId("common"))
+    assert common is not None
+    assert (common.automatic_retries, common.version) == (20, 20)
+    assert kinds(store, "common") == [EventKind.CREATED] + [EventKind.PROGRESS] * 20
+    assert store.find(JobFilter()).total == 1 + 5  # two threads shared a form
+
+
+def test_connections_are_shared_one_thread_at_a_time(warehouse: SqlWarehouse, database: DeltaDatabase) -> None:
+    before = warehouse.service.opened
+    with delta_database(warehouse, database.tables) as own:
+        store = DeltaJobStore(own)
+        for _ in range(10):
+            thread = threading.Thread(target=store.counts)  # every rerun of a page is a new thread
+            thread.start()
+            thread.join()
+        assert warehouse.service.opened == before + 1
+        warehouse.faults.latency_s = 0.2
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: store.counts(), range(4)))
+        assert warehouse.service.opened == before + 4
+        warehouse.faults.clear()
+
+
+def test_two_apps_that_start_at_once_make_one_schema(warehouse: SqlWarehouse) -> None:
+    tables = fresh_schema(warehouse)
+
+    def start(_: int) -> int:
+        with delta_database(warehouse, tables) as database:
+            return len(DeltaJobStore(database).active())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(start, range(4))) == [0] * 4
+    with delta_database(warehouse, tables) as database:
+        rows = database.rows(_select(f"SELECT number FROM {tables.schema_migrations} ORDER BY number"))
+    assert [row["number"] for row in rows] == [1, 2, 3]
+
+
+def test_a_step_that_failed_half_way_is_taken_at_the_next_start(warehouse: SqlWarehouse, tmp_path: Path) -> None:
+    tables = fresh_schema(warehouse)
+    (tmp_path / "0001_jobs.sql").write_text("CREATE TABLE IF NOT EXISTS {jobs} (x INT) USING DELTA")
+    (tmp_path / "0002_more.sql").write_text("CREATE TABLE IF NOT EXISTS {datasets} (x NO_SUCH_TYPE) USING DELTA")
+    with delta_database(warehouse, tables, migrations=tmp_path) as database, pytest.raises(StoreUnavailable):
+        database.open()
+    (tmp_path / "0002_more.sql").write_text("CREATE TABLE IF NOT EXISTS {datasets} (x INT) USING DELTA")
+    warehouse.faults.arm(SqlFault.FORBIDDEN, on="ExecuteStatement MERGE")  # taken, but not written down
+    with delta_database(warehouse, tables, migrations=tmp_path) as database:
+        with pytest.raises(StoreUnavailable):
+            database.open()
+        database.open()
+        assert database.rows(_select(f"SELECT count(*) AS n FROM {tables.datasets}")) == [{"n": 0}]
+        rows = database.rows(_select(f"SELECT number FROM {tables.schema_migrations}"))
+    assert sorted(row["number"] for row in rows) == [1, 2]
+
+
+def test_a_schema_of_a_newer_version_is_refused(warehouse: SqlWarehouse, database: DeltaDatabase) -> None:
+    database.affected(_select(f"INSERT INTO {database.tables.schema_migrations} VALUES (99, 'x', current_timestamp())"))
+    with delta_database(warehouse, database.tables) as older, pytest.raises(StoreUnavailable, match="newer version"):
+        older.open()
+
+
+def test_a_schema_that_is_not_there_is_named(warehouse: SqlWarehouse) -> None:
+    tables = replace(fresh_schema(warehouse), schema="nowhere")
+    with delta_database(warehouse, tables) as database, pytest.raises(StoreUnavailable, match=r"main\.nowhere must"):
+        database.open()
+
+
+def test_a_second_start_asks_one_question(warehouse: SqlWarehouse, database: DeltaDatabase) -> None:
+    before = len(warehouse.ran)
+    with delta_database(warehouse, database.tables) as second:
+        second.open()
+        second.open()
+    assert len(warehouse.ran) == before + 1
+
+
+def test_ten_thousand_jobs_cost_a_page_as_few_statements_and_rows_as_ten(
+    store: DeltaJobStore, database: DeltaDatabase, warehouse: SqlWarehouse
+) -> None:
+    table = database.tables.jobs
+    template = added(store, "template", owner="nobody")
+    columns = database.rows(_select(f"SELECT * FROM {table}"))[0].keys()
+    new = {
+        "job_id": "concat('j', lpad(CAST(i AS STRING), 5, '0'))",
+        "owner": "concat('u', CAST(i % 50 AS STRING))",
+        "created_at": "timestampadd(SECOND, i, created_at)",
+        "status": "CASE WHEN i % 100 = 0 THEN 'RUNNING' ELSE 'COMPLETED' END",
+    }
+    values = ", ".join(new.get(name, name) for name in columns)
+    database.affected(
+        _select(
+            f"INSERT INTO {table} SELECT {values} FROM {table} CROSS JOIN"
+            " (SELECT explode(sequence(1, 10000)) AS i) AS n WHERE job_id = 'template'"
+        )
+    )
+    before = len(warehouse.ran)
+    mine = store.find(JobFilter(owner="u7"), limit=50, offset=50)
+    everybodys = store.find(JobFilter(text="sales"), limit=50, offset=9000)
+    counts = store.counts()
+    active = store.active()
+    ran = warehouse.ran[before:]
+    assert (mine.total, everybodys.total, sum(counts.values()), len(active)) == (200, 10_001, 10_001, 100)
+    assert mine.jobs[0].job_id == "j07457"
+    assert template.owner == "nobody"
+    assert len(ran) == 2 + 2 + 1 + 1
+    assert [statement.row_count for statement in ran] == [50, 1, 50, 1, 3, 100]
+
+
+def test_nobody_asks_before_somebody_looks(warehouse: SqlWarehouse) -> None:
+    before = (len(warehouse.ran), warehouse.service.opened)
+    with delta_database(warehouse) as database:
+        DeltaJobStore(database)
+        DeltaDatasetStore(database)
+    assert (len(warehouse.ran), warehouse.service.opened) == before
+
+
+def test_every_trouble_is_one_that_passes_or_one_that_is_told() -> None:
+    assert {trouble for trouble in Trouble if trouble.spoils_the_connection} <= {t for t in Trouble if t.may_pass}
+
+
+def test_a_request_is_never_waited_for_longer_than_a_person_would() -> None:
+    patience = Patience()
+    assert patience.total_s + patience.request_s + patience.statement_s <= 40
+
+
+def _select(text: str) -> Statement:
+    return Statement(name="a test's own", text=text)

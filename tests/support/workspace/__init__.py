@@ -1,0 +1,1 @@
+"""A Databricks workspace on loopback, which the official clients talk to unpatched."""

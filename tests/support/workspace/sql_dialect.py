@@ -1,0 +1,163 @@
+"""Databricks SQL turned into DuckDB's, with parameters left as parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ParseError
+
+from tests.support.workspace.sql_errors import SqlError
+
+PREFIX = "uc_"  # DuckDB has a catalog `main` and a catalog `system` of its own
+_WRITES = {exp.Insert: "insert", exp.Update: "update", exp.Delete: "delete", exp.Merge: "merge"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table's full name, as the client wrote it."""
+
+    catalog: str
+    schema: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translated:
+    """A statement ready for DuckDB.
+
+    Attributes:
+        scripts: to run in order; the last one's rows are the answer.
+        parameters: names of those that are used.
+        write: ``insert``, ``update``, ``delete``, ``merge``; empty for anything else.
+        has_rows: whether the statement answers with rows of its own.
+        target: the table that is written or made.
+        properties: TBLPROPERTIES of a CREATE TABLE or ALTER TABLE.
+    """
+
+    scripts: tuple[str, ...]
+    parameters: frozenset[str]
+    write: str
+    has_rows: bool
+    target: Table | None
+    properties: tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=512)
+def translate(statement: str, types: tuple[tuple[str, str], ...], default: tuple[str, str]) -> Translated:
+    """Translate one statement.
+
+    Args:
+        types: name and Databricks type of each parameter, in the order given; unnamed ones have the name ``""``.
+        default: the session's catalog and schema.
+
+    Raises:
+        SqlError: it can't be parsed, or a parameter has no value.
+    """
+    try:
+        tree = sqlglot.parse_one(statement, dialect="databricks")
+    except ParseError as exc:
+        raise SqlError("PARSE_SYNTAX_ERROR", str(exc), "42601") from exc
+    target = _target(tree, default)
+    properties = _properties(tree)
+    used = _bind(tree, types)
+    scripts: tuple[str, ...]
+    match tree:
+        case exp.Create() | exp.Alter():
+            _as_duckdb_table(tree)
+            _qualify(tree, default)
+            scripts = _ddl(tree)
+        case _:
+            _qualify(tree, default)
+            _unqualified_assignments(tree)
+            scripts = (tree.sql(dialect="duckdb"),)
+    return Translated(
+        scripts=scripts,
+        parameters=frozenset(used),
+        write=next((name for kind, name in _WRITES.items() if isinstance(tree, kind)), ""),
+        has_rows=isinstance(tree, exp.Query),
+        target=target,
+        properties=properties,
+    )
+
+
+def _target(tree: exp.Expression, default: tuple[str, str]) -> Table | None:
+    if not isinstance(tree, exp.Create | exp.Alter | exp.Drop | exp.Insert | exp.Update | exp.Delete | exp.Merge):
+        return None
+    table = tree.this.find(exp.Table) if tree.this is not None else None
+    if table is None or (isinstance(tree, exp.Create | exp.Drop) and tree.args.get("kind") == "SCHEMA"):
+        return None
+    return Table(catalog=table.catalog or default[0], schema=table.db or default[1], name=table.name)
+
+
+def _properties(tree: exp.Expression) -> tuple[tuple[str, str], ...]:
+    found = tree.find_all(exp.Property)
+    return tuple((p.name.strip("'\""), p.args["value"].name) for p in found if type(p) is exp.Property)
+
+
+def _bind(tree: exp.Expression, types: tuple[tuple[str, str], ...]) -> set[str]:
+    """Give each parameter its type, and an unnamed one the name of its place."""
+    known = {name or f"p{place}": kind for place, (name, kind) in enumerate(types)}
+    used = set()
+    place = 0
+    for mark in list(tree.find_all(exp.Placeholder)):
+        name = mark.this
+        if not name:
+            name, place = f"p{place}", place + 1
+        if name not in known:
+            raise SqlError("UNBOUND_SQL_PARAMETER", f"Found the unbound parameter: {name}.", "42P02")
+        if known[name] == "VOID":
+            mark.replace(exp.Null())
+            continue
+        used.add(name)
+        kind = exp.DataType.build(known[name], dialect="databricks")
+        mark.replace(exp.Cast(this=exp.Placeholder(this=name), to=_instant(kind)))
+    return used
+
+
+def _instant(kind: exp.DataType) -> exp.DataType:
+    """A Databricks TIMESTAMP is a moment; DuckDB's is a reading of a clock on some wall."""
+    if kind.this in {exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPLTZ}:
+        return exp.DataType.build("TIMESTAMPTZ", dialect="duckdb")
+    return kind
+
+
+def _qualify(tree: exp.Expression, default: tuple[str, str]) -> None:
+    is_schema = isinstance(tree, exp.Create | exp.Drop) and tree.args.get("kind") == "SCHEMA"
+    defined = {cte.alias for cte in tree.find_all(exp.CTE)}
+    for table in list(tree.find_all(exp.Table)):
+        if is_schema:  # its name stands where a table's schema does
+            table.set("catalog", exp.to_identifier(f"{PREFIX}{table.catalog or default[0]}", quoted=True))
+        elif table.name and (table.db or table.name not in defined):
+            table.set("db", exp.to_identifier(table.db or default[1], quoted=True))
+            table.set("catalog", exp.to_identifier(f"{PREFIX}{table.catalog or default[0]}", quoted=True))
+
+
+def _as_duckdb_table(tree: exp.Expression) -> None:
+    """Leave out what only Delta knows: USING, CLUSTER BY, TBLPROPERTIES, comments."""
+    tree.set("properties", None)
+    drop: Callable[[exp.ColumnConstraint], bool] = lambda c: isinstance(c.kind, exp.CommentColumnConstraint)  # noqa: E731
+    for constraint in [c for c in tree.find_all(exp.ColumnConstraint) if drop(c)]:
+        constraint.pop()
+    for kind in list(tree.find_all(exp.DataType)):
+        kind.replace(_instant(kind))
+
+
+def _ddl(tree: exp.Create | exp.Alter) -> tuple[str, ...]:
+    if isinstance(tree, exp.Create):
+        return (tree.sql(dialect="duckdb"),)
+    table = tree.this.sql(dialect="duckdb")
+    added = [column.sql(dialect="duckdb") for column in tree.find_all(exp.ColumnDef)]
+    return tuple(f"ALTER TABLE {table} ADD COLUMN {column}" for column in added) or ("SELECT 1 WHERE FALSE",)
+
+
+def _unqualified_assignments(tree: exp.Expression) -> None:
+    """DuckDB wants the plain column name left of the ``=`` in a MERGE."""
+    if isinstance(tree, exp.Merge):
+        updates: Collection[exp.Update] = list(tree.find_all(exp.Update))
+        for assignment in (e for update in updates for e in update.expressions):
+            if isinstance(assignment, exp.EQ) and isinstance(assignment.this, exp.Column):
+                assignment.this.set("table", None)

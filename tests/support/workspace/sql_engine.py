@@ -1,0 +1,152 @@
+"""A SQL warehouse's engine: DuckDB, behaving like Delta where a client can tell the difference.
+
+Each statement is one commit. Two that touch one row conflict, and so do two MERGEs of which one inserts what the
+other looked for in vain (isolation level Serializable). An append-only table refuses changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from tests.support.workspace.sql_dialect import PREFIX, Table, Translated, translate
+from tests.support.workspace.sql_errors import SqlError, conflict, of_duckdb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A parameter as it comes over the wire: its text, to be read as its type."""
+
+    name: str
+    kind: str
+    text: str | None
+
+
+class SqlEngine:
+    """Catalogs in the memory of this process.
+
+    Args:
+        catalogs: those there are; each has the schema ``default``.
+        schemas: further ones, as ``catalog.schema``.
+    """
+
+    def __init__(self, *, catalogs: Iterable[str] = ("main",), schemas: Iterable[str] = ()) -> None:
+        self._database = duckdb.connect(":memory:")
+        self._database.execute("SET TimeZone = 'UTC'")
+        self._lock = threading.Lock()
+        self._inserts: Counter[Table] = Counter()
+        self._append_only: set[Table] = set()
+        for catalog in catalogs:
+            self._database.execute(f"ATTACH ':memory:' AS \"{PREFIX}{catalog}\"")
+            self._database.execute(f'CREATE SCHEMA "{PREFIX}{catalog}"."default"')
+        for schema in schemas:
+            self.create_schema(*schema.split("."))
+
+    def create_schema(self, catalog: str, name: str) -> None:
+        """Make a schema, as the owner of the catalog would."""
+        with self._lock:
+            self._database.execute(f'CREATE SCHEMA "{PREFIX}{catalog}"."{name}"')
+
+    def session(self, catalog: str, schema: str) -> SqlSession:
+        """A session with its own place in every transaction."""
+        return SqlSession(self, self._database.cursor(), (catalog, schema))
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._database.close()
+
+    def inserts(self, table: Table | None) -> int:
+        """How often rows were added to a table."""
+        return self._inserts[table] if table else 0
+
+    def commit(self, cursor: duckdb.DuckDBPyConnection, work: Translated, *, seen: int, added: bool) -> None:
+        """Make a write lasting, if nothing it depends on has changed since ``seen``."""
+        with self._lock:
+            if work.write == "merge" and work.target and self._inserts[work.target] != seen:
+                raise conflict("Rows were added to the table by a concurrent MERGE.")
+            cursor.execute("COMMIT")
+            if added and work.target:
+                self._inserts[work.target] += 1
+
+    def note(self, work: Translated) -> None:
+        """Remember what a table's properties forbid."""
+        if work.target and ("delta.appendOnly", "true") in work.properties:
+            self._append_only.add(work.target)
+
+    def guard(self, work: Translated) -> None:
+        """Refuse what a table's properties forbid."""
+        if work.target in self._append_only and work.write in {"update", "delete"}:
+            raise SqlError(
+                "DELTA_CANNOT_MODIFY_APPEND_ONLY",
+                "This table is configured to only allow appends.",
+                "42809",
+            )
+
+
+class SqlSession:
+    """What one client has open. Statements of one session come one after another."""
+
+    def __init__(self, engine: SqlEngine, cursor: duckdb.DuckDBPyConnection, default: tuple[str, str]) -> None:
+        self._engine = engine
+        self._cursor = cursor
+        self._default = default
+
+    def run(self, statement: str, parameters: Sequence[Parameter]) -> pa.Table:
+        """The rows a statement answers with; counts of rows for a write, as Databricks sends them.
+
+        Raises:
+            SqlError: it failed, and changed nothing.
+        """
+        types = tuple((p.name, "VOID" if p.text is None else p.kind) for p in parameters)
+        work = translate(statement, types, self._default)
+        named = {p.name or f"p{place}": p.text for place, p in enumerate(parameters)}
+        values = {name: named[name] for name in work.parameters}
+        try:
+            if work.write:
+                return self._write(work, values)
+            for script in work.scripts[:-1]:
+                self._cursor.execute(script)
+            if work.has_rows:
+                return self._cursor.sql(work.scripts[-1], params=values or None).to_arrow_table()
+            self._cursor.execute(work.scripts[-1], values or None)
+            self._engine.note(work)
+            return pa.table({})
+        except duckdb.Error as exc:
+            raise of_duckdb(exc) from exc
+
+    def close(self) -> None:
+        """End the session."""
+        self._cursor.close()
+
+    def _write(self, work: Translated, values: dict[str, str | None]) -> pa.Table:
+        self._engine.guard(work)
+        seen = self._engine.inserts(work.target)
+        self._cursor.execute("BEGIN")
+        try:
+            row = self._cursor.execute(work.scripts[0], values or None).fetchone()
+            rows = int(row[0]) if row else 0
+            self._engine.commit(self._cursor, work, seen=seen, added=rows > 0 and work.write in {"insert", "merge"})
+        except (duckdb.Error, SqlError):
+            self._rollback()
+            raise
+        return _affected(work.write, rows)
+
+    def _rollback(self) -> None:
+        with suppress(duckdb.TransactionException):  # a commit that failed has already ended its transaction
+            self._cursor.execute("ROLLBACK")
+
+
+def _affected(write: str, rows: int) -> pa.Table:
+    counts = {"num_affected_rows": rows}
+    match write:
+        case "insert":
+            counts["num_inserted_rows"] = rows
+        case "merge":  # DuckDB does not say which; no client of ours asks
+            counts |= {"num_updated_rows": 0, "num_deleted_rows": 0, "num_inserted_rows": 0}
+    return pa.table({name: pa.array([n], pa.int64()) for name, n in counts.items()})
