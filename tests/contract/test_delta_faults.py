@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,14 +14,13 @@ from services.adapters.delta.database import DeltaDatabase
 from services.adapters.delta.datasets import DeltaDatasetStore
 from services.adapters.delta.jobs import DeltaJobStore
 from services.adapters.delta.trouble import Trouble
-from services.adapters.delta.warehouse import Patience, Warehouse, connector
-from services.adapters.sql.statements import Statement
+from services.adapters.delta.warehouse import Patience
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import StaleDataset, StaleJob, StoreUnavailable
 from services.domain.job import DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
 from services.ports import JobFilter
 from tests.support.fakes import START
-from tests.support.workspace.delta import IMPATIENT, delta_database, fresh_schema
+from tests.support.workspace.delta import IMPATIENT, delta_database, own
 from tests.support.workspace.sql_faults import SqlFault
 from tests.support.workspace.sql_server import SqlWarehouse
 
@@ -166,7 +163,7 @@ def test_events_reach_the_append_only_table_once(
     store.save(saved, (event(read, EventKind.SUBMITTED),))
     DeltaJobStore(database).save(replace(saved, version=2), (event(read, EventKind.STARTED),))
     with delta_database(warehouse, database.tables) as other:
-        rows = other.rows(_select(f"SELECT event_id FROM {database.tables.job_events} ORDER BY event_id"))
+        rows = other.rows(own(f"SELECT event_id FROM {database.tables.job_events} ORDER BY event_id"))
     assert [row["event_id"] for row in rows] == [f"j1/{version:08d}/000" for version in range(4)]
 
 
@@ -208,33 +205,6 @@ def test_a_datasets_writes_that_met_trouble_are_made_once(
     assert store.list("ann") == ()
     with pytest.raises(StaleDataset):
         store.delete(saved)
-
-
-def test_a_session_that_idled_too_long_is_replaced_before_it_fails(warehouse: SqlWarehouse) -> None:
-    now = [0.0]
-    tables = fresh_schema(warehouse)
-    client = Warehouse(
-        connector(warehouse.connection_args(), IMPATIENT), place=tables.place, patience=IMPATIENT, clock=lambda: now[0]
-    )
-    store = DeltaJobStore(DeltaDatabase(client, tables))
-    added(store)
-    opened = warehouse.service.opened
-    now[0] = IMPATIENT.idle_s - 1
-    store.counts()
-    assert warehouse.service.opened == opened
-    warehouse.service.expire_sessions()
-    now[0] = 3 * IMPATIENT.idle_s
-    warehouse.faults.arm(SqlFault.FORBIDDEN, on="ExecuteStatement SELECT", skip=1)  # a second try would be refused
-    store.counts()
-    assert warehouse.service.opened == opened + 1
-    client.close()
-
-
-def test_a_closed_store_says_so(warehouse: SqlWarehouse) -> None:
-    with delta_database(warehouse) as database:
-        database.close()
-        with pytest.raises(StoreUnavailable, match="closed"):
-            DeltaJobStore(database).get(JobId("j1"))
 
 
 def took(action: object) -> float:
@@ -306,51 +276,6 @@ def test_a_missing_grant_is_named_and_not_tried_again(
     assert warehouse.faults.pending == 1
 
 
-def test_a_token_that_is_refused_says_so() -> None:
-    with SqlWarehouse(accepts=lambda header: header == "Bearer right") as warehouse:
-        tables = fresh_schema(warehouse)
-        wrong = connector(warehouse.connection_args("wrong"), IMPATIENT)
-        with pytest.raises(StoreUnavailable, match="CAN USE on the SQL warehouse"):
-            Warehouse(wrong, place=tables.place).rows(_select("SELECT 1"))
-        right = Warehouse(connector(warehouse.connection_args("right"), IMPATIENT), place=tables.place)
-        assert right.rows(_select("SELECT 1 AS x")) == [{"x": 1}]
-        right.close()
-
-
-def test_a_token_that_ran_out_is_replaced() -> None:
-    """A connection keeps the token it was opened with; whoever gave it has a newer one by now."""
-    valid = ["one"]
-    with SqlWarehouse(accepts=lambda header: header == f"Bearer {valid[0]}") as warehouse:
-        arguments = warehouse.connection_args() | {"access_token": None}
-        provider = {"credentials_provider": lambda: lambda: {"Authorization": f"Bearer {valid[0]}"}}
-        client = Warehouse(connector(arguments | provider, IMPATIENT), place="main.forecast", patience=IMPATIENT)
-        for token in ("one", "two"):
-            valid[0] = token
-            assert client.rows(_select("SELECT 1 AS x")) == [{"x": 1}]
-        assert warehouse.service.opened == 2
-        client.close()
-
-
-@pytest.mark.parametrize("limit", ["idle_s", "kept_s"])
-def test_a_connection_is_not_kept_for_ever(warehouse: SqlWarehouse, limit: str) -> None:
-    now = [0.0]
-    patience = replace(Patience(), **{limit: 100.0})
-    client = Warehouse(
-        connector(warehouse.connection_args(), patience), place="p", patience=patience, clock=lambda: now[0]
-    )
-    before = warehouse.service.opened
-    for seconds, opened in (
-        (0, 1),
-        (60, 1),
-        (120, 1 if limit == "idle_s" else 2),
-        (230, 2 if limit == "idle_s" else 3),
-    ):
-        now[0] = seconds
-        client.rows(_select("SELECT 1 AS x"))
-        assert warehouse.service.opened - before == opened
-    client.close()
-
-
 def test_ten_threads_write_and_lose_nothing(warehouse: SqlWarehouse) -> None:
     """Their own jobs and a common one, over a line that breaks now and then."""
     with delta_database(warehouse, patience=Patience()) as database:
@@ -383,79 +308,12 @@ def _ten_threads(store: DeltaJobStore, warehouse: SqlWarehouse) -> None:
     assert store.find(JobFilter()).total == 1 + 5  # two threads shared a form
 
 
-def test_connections_are_shared_one_thread_at_a_time(warehouse: SqlWarehouse, database: DeltaDatabase) -> None:
-    before = warehouse.service.opened
-    with delta_database(warehouse, database.tables) as own:
-        store = DeltaJobStore(own)
-        for _ in range(10):
-            thread = threading.Thread(target=store.counts)  # every rerun of a page is a new thread
-            thread.start()
-            thread.join()
-        assert warehouse.service.opened == before + 1
-        warehouse.faults.latency_s = 0.2
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda _: store.counts(), range(4)))
-        assert warehouse.service.opened == before + 4
-        warehouse.faults.clear()
-
-
-def test_two_apps_that_start_at_once_make_one_schema(warehouse: SqlWarehouse) -> None:
-    tables = fresh_schema(warehouse)
-
-    def start(_: int) -> int:
-        with delta_database(warehouse, tables) as database:
-            return len(DeltaJobStore(database).active())
-
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(start, range(4))) == [0] * 4
-    with delta_database(warehouse, tables) as database:
-        rows = database.rows(_select(f"SELECT number FROM {tables.schema_migrations} ORDER BY number"))
-    assert [row["number"] for row in rows] == [1, 2, 3]
-
-
-def test_a_step_that_failed_half_way_is_taken_at_the_next_start(warehouse: SqlWarehouse, tmp_path: Path) -> None:
-    tables = fresh_schema(warehouse)
-    (tmp_path / "0001_jobs.sql").write_text("CREATE TABLE IF NOT EXISTS {jobs} (x INT) USING DELTA")
-    (tmp_path / "0002_more.sql").write_text("CREATE TABLE IF NOT EXISTS {datasets} (x NO_SUCH_TYPE) USING DELTA")
-    with delta_database(warehouse, tables, migrations=tmp_path) as database, pytest.raises(StoreUnavailable):
-        database.open()
-    (tmp_path / "0002_more.sql").write_text("CREATE TABLE IF NOT EXISTS {datasets} (x INT) USING DELTA")
-    warehouse.faults.arm(SqlFault.FORBIDDEN, on="ExecuteStatement MERGE")  # taken, but not written down
-    with delta_database(warehouse, tables, migrations=tmp_path) as database:
-        with pytest.raises(StoreUnavailable):
-            database.open()
-        database.open()
-        assert database.rows(_select(f"SELECT count(*) AS n FROM {tables.datasets}")) == [{"n": 0}]
-        rows = database.rows(_select(f"SELECT number FROM {tables.schema_migrations}"))
-    assert sorted(row["number"] for row in rows) == [1, 2]
-
-
-def test_a_schema_of_a_newer_version_is_refused(warehouse: SqlWarehouse, database: DeltaDatabase) -> None:
-    database.affected(_select(f"INSERT INTO {database.tables.schema_migrations} VALUES (99, 'x', current_timestamp())"))
-    with delta_database(warehouse, database.tables) as older, pytest.raises(StoreUnavailable, match="newer version"):
-        older.open()
-
-
-def test_a_schema_that_is_not_there_is_named(warehouse: SqlWarehouse) -> None:
-    tables = replace(fresh_schema(warehouse), schema="nowhere")
-    with delta_database(warehouse, tables) as database, pytest.raises(StoreUnavailable, match=r"main\.nowhere must"):
-        database.open()
-
-
-def test_a_second_start_asks_one_question(warehouse: SqlWarehouse, database: DeltaDatabase) -> None:
-    before = len(warehouse.ran)
-    with delta_database(warehouse, database.tables) as second:
-        second.open()
-        second.open()
-    assert len(warehouse.ran) == before + 1
-
-
 def test_ten_thousand_jobs_cost_a_page_as_few_statements_and_rows_as_ten(
     store: DeltaJobStore, database: DeltaDatabase, warehouse: SqlWarehouse
 ) -> None:
     table = database.tables.jobs
     template = added(store, "template", owner="nobody")
-    columns = database.rows(_select(f"SELECT * FROM {table}"))[0].keys()
+    columns = database.rows(own(f"SELECT * FROM {table}"))[0].keys()
     new = {
         "job_id": "concat('j', lpad(CAST(i AS STRING), 5, '0'))",
         "owner": "concat('u', CAST(i % 50 AS STRING))",
@@ -464,7 +322,7 @@ def test_ten_thousand_jobs_cost_a_page_as_few_statements_and_rows_as_ten(
     }
     values = ", ".join(new.get(name, name) for name in columns)
     database.affected(
-        _select(
+        own(
             f"INSERT INTO {table} SELECT {values} FROM {table} CROSS JOIN"
             " (SELECT explode(sequence(1, 10000)) AS i) AS n WHERE job_id = 'template'"
         )
@@ -497,7 +355,3 @@ def test_every_trouble_is_one_that_passes_or_one_that_is_told() -> None:
 def test_a_request_is_never_waited_for_longer_than_a_person_would() -> None:
     patience = Patience()
     assert patience.total_s + patience.request_s + patience.statement_s <= 40
-
-
-def _select(text: str) -> Statement:
-    return Statement(name="a test's own", text=text)

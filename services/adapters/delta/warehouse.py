@@ -174,13 +174,16 @@ class Warehouse:
         try:
             yield pooled.connection
         except RAISED as exc:
-            if is_unauthorized(exc) and pooled.idle_since is not None:
-                _leave(pooled.connection)
-                raise ConnectionError("the connection's token is no longer valid") from exc
-            if trouble_of(exc).spoils_the_connection:
-                _leave(pooled.connection)
-            else:
+            trouble = trouble_of(exc)
+            has_old_token = is_unauthorized(exc) and pooled.idle_since is not None
+            if has_old_token or trouble is Trouble.SESSION_GONE:
+                self._leave_idle()  # they are no younger; each would cost a try to find out
+            if not has_old_token and not trouble.spoils_the_connection:
                 self._give_back(pooled)
+                raise
+            _leave(pooled.connection)
+            if has_old_token:
+                raise ConnectionError("the connection's token is no longer valid") from exc
             raise
         except BaseException:
             _leave(pooled.connection)
@@ -199,6 +202,12 @@ class Warehouse:
         for pooled in stale:
             _leave(pooled.connection)
         return found or _Pooled(connection=self._connect(), opened_at=now)
+
+    def _leave_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for pooled in idle:
+            _leave(pooled.connection)
 
     def _is_fresh(self, pooled: _Pooled, now: float) -> bool:
         idle_since = pooled.opened_at if pooled.idle_since is None else pooled.idle_since

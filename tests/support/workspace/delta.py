@@ -10,6 +10,7 @@ from pathlib import Path
 from services.adapters.delta.database import MIGRATIONS, DeltaDatabase
 from services.adapters.delta.tables import Tables
 from services.adapters.delta.warehouse import Patience, Warehouse, connector
+from services.adapters.sql.statements import Statement
 from tests.support.workspace.sql_server import SqlWarehouse
 
 IMPATIENT = Patience(request_s=0.5, statement_s=0.8, total_s=1.0, pause_s=0.0)
@@ -42,3 +43,8 @@ def delta_database(
         yield database
     finally:
         database.close()
+
+
+def own(text: str) -> Statement:
+    """A statement of a test's own."""
+    return Statement(name="a test's own", text=text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -139,9 +138,9 @@ def _qualify(tree: exp.Expression, default: tuple[str, str]) -> None:
 def _as_duckdb_table(tree: exp.Expression) -> None:
     """Leave out what only Delta knows: USING, CLUSTER BY, TBLPROPERTIES, comments."""
     tree.set("properties", None)
-    drop: Callable[[exp.ColumnConstraint], bool] = lambda c: isinstance(c.kind, exp.CommentColumnConstraint)  # noqa: E731
-    for constraint in [c for c in tree.find_all(exp.ColumnConstraint) if drop(c)]:
-        constraint.pop()
+    for constraint in list(tree.find_all(exp.ColumnConstraint)):
+        if isinstance(constraint.kind, exp.CommentColumnConstraint):
+            constraint.pop()
     for kind in list(tree.find_all(exp.DataType)):
         kind.replace(_instant(kind))
 
@@ -157,7 +156,6 @@ def _ddl(tree: exp.Create | exp.Alter) -> tuple[str, ...]:
 def _unqualified_assignments(tree: exp.Expression) -> None:
     """DuckDB wants the plain column name left of the ``=`` in a MERGE."""
     if isinstance(tree, exp.Merge):
-        updates: Collection[exp.Update] = list(tree.find_all(exp.Update))
-        for assignment in (e for update in updates for e in update.expressions):
+        for assignment in [e for update in tree.find_all(exp.Update) for e in update.expressions]:
             if isinstance(assignment, exp.EQ) and isinstance(assignment.this, exp.Column):
                 assignment.this.set("table", None)
