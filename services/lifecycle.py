@@ -94,7 +94,7 @@ class Lifecycle:
 
     def settle(self, job: Job) -> Job:
         """CANCELLING without a known run: find out whether one was made, and end it or the job."""
-        found = self._executor.find(_attempt(job).token)
+        found = self._executor.find(_attempt(job).token, since=_attempt(job).submitted_at)
         if found is None:
             return self._cancelled(job)
         return self._jobs.save(job.cancelling_with_run(found, self._clock.now()))
@@ -170,7 +170,7 @@ class Lifecycle:
         now = self._jobs.get(job.job_id)
         if now is not None and now.is_active and _attempt(now).token == token:
             return
-        run_id = self._executor.find(token)
+        run_id = self._executor.find(token, since=_attempt(job).submitted_at)
         if run_id is not None:
             logger.info("Nobody waits any more for run %s of job %s: cancelling it", run_id, job.job_id)
             self._executor.cancel(run_id)
@@ -187,7 +187,9 @@ class Lifecycle:
                 self._end_if_unwanted(job)  # an answer may have been lost, not the request
                 raise
         try:
-            run_id = self._executor.find(_attempt(job).token)  # an answer may have been lost, not the request
+            run_id = self._executor.find(
+                _attempt(job).token, since=_attempt(job).submitted_at
+            )  # an answer may have been lost, not the request
         except Unavailable as exc:
             logger.warning("Job %s fails without knowing whether it has a run: %s", job.job_id, exc)
             run_id = None

@@ -17,6 +17,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from services.domain.compute import ComputeMode
 from services.domain.failure import RetryPolicy
 
 logger = logging.getLogger(__name__)
@@ -31,14 +32,6 @@ class StateStore(StrEnum):
 
     SQLITE = "sqlite"
     UNITY_CATALOG = "unity_catalog"
-
-
-class ComputeMode(StrEnum):
-    """What training runs on when it is delegated to Databricks."""
-
-    JOB_CLUSTER = "job_cluster"
-    SERVERLESS = "serverless"
-    DEDICATED = "dedicated"
 
 
 class SettingsError(Exception):

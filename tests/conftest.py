@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from tests.support.workspace.fixtures import workspace  # noqa: F401  a fixture
+
 OURS = ("FORECAST_", "SQLITE_PATH", "STATE_STORE_TYPE", "ENABLE_CLUSTER_DELEGATION", "JOB_", "MLFLOW_", "UC_", "ADMIN_")
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     server: LoopbackServer
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
         logger.debug(format, *args)
 
     def _handle(self) -> None:
@@ -133,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             response = ApiError(500, "INTERNAL_ERROR", repr(exc)).response()
         self._send(response)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _handle
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _handle  # noqa: N815  the base class's names
 
     def _body(self) -> bytes:
         if self.headers.get("transfer-encoding") != "chunked":

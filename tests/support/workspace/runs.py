@@ -182,7 +182,7 @@ class Runs:
             run.wanted_end = end
             if run.pid is not None:
                 run.stage = Stage.TERMINATING
-                is_asked = end in {USER_CANCELED, TIMED_OUT}
+                is_asked = end in (USER_CANCELED, TIMED_OUT)
                 _signal_group(run.pid, signal.SIGTERM if is_asked else signal.SIGKILL)
 
     def delete(self, run_id: int) -> None:
@@ -242,7 +242,7 @@ class Runs:
         if not script.is_file():
             return End(
                 result="FAILED", code="RESOURCE_NOT_FOUND", type="CLIENT_ERROR", life_cycle="INTERNAL_ERROR",
-                message=f"Cannot read the python file {task['python_file']}. Please check driver logs for more details.",
+                message=f"Cannot read the python file {task['python_file']}. Please check driver logs for details.",
             )  # fmt: skip
         parameters = [self._mapped(value) for value in task.get("parameters") or ()]
         deadline = time.monotonic() + (run.request.get("timeout_seconds") or float("inf"))
