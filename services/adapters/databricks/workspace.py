@@ -29,9 +29,13 @@ from services.domain.platform_words import missing_grant
 PRODUCT: Final = "finance-forecast"
 _REFUSALS: Final = (BadRequest, NotFound, PermissionDenied, Unauthenticated)
 
-# The SDK's own errors, its TimeoutError at the end of its budget and requests' errors are all OSErrors; bad
-# credentials are a ValueError.
-API_ERRORS: Final = (OSError, ValueError)
+API_ERRORS: Final = OSError
+"""The SDK's own errors, its TimeoutError at the end of its budget, and those of requests beneath it."""
+_CONFIG: Final = ". Config: "  # the SDK adds its configuration to refusals
+
+
+class NotConfigured(OSError):
+    """The SDK finds no way to log in."""
 
 
 class Workspace:
@@ -63,28 +67,35 @@ class Workspace:
         """The client; raises one of ``API_ERRORS`` when none can be made now."""
         with self._lock:
             if self._client is None:
-                self._client = WorkspaceClient(config=self._configure())
+                try:
+                    self._client = WorkspaceClient(config=self._configure())
+                except ValueError as exc:
+                    raise NotConfigured(str(exc)) from exc
             return self._client
 
     @contextmanager
-    def use(self, action: str, error: type[Unavailable]) -> Iterator[WorkspaceClient]:
+    def use(self, action: str, error: type[Unavailable], *, needs: str = "") -> Iterator[WorkspaceClient]:
         """The client; what goes wrong in the block becomes an error of ours.
 
         Args:
             action: what is done, to follow "could not".
             error: of the port.
+            needs: the grants it takes and who can give them, said when Databricks forbids it and names none.
         """
         try:
             yield self.client
+        except FileNotFoundError:  # of the port, not of the API
+            raise
         except API_ERRORS as exc:
-            raise error(f"Databricks could not {action}: {reason_of(exc)}.") from exc
+            lacks = (missing_grant(str(exc)) or needs) if isinstance(exc, PermissionDenied) else ""
+            raise error(f"Databricks could not {action}: {reason_of(exc)}. {lacks}".strip()) from exc
 
 
 def reason_of(exc: BaseException) -> str:
     """What Databricks said, without a full stop; behind a spent budget, why the last try failed."""
     if isinstance(exc, TimeoutError) and exc.__cause__ is not None:
         return reason_of(exc.__cause__)
-    text = str(exc).strip() or type(exc).__name__
+    text = str(exc).partition(_CONFIG)[0].strip() or type(exc).__name__
     return text.splitlines()[0].rstrip(".")
 
 

@@ -1,11 +1,8 @@
-"""The test workspace for tests: a fixture, and an executor whose runs are scripts of the test's own."""
+"""An executor on the test workspace whose runs are scripts of the test's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-
-import pytest
 
 from services.adapters.databricks.cluster import ClusterSettings
 from services.adapters.databricks.executor import DatabricksExecutor, RunSettings
@@ -26,13 +23,6 @@ PLAN = ComputePlan(
     reason="a test",
 )
 _RUN_THE_PANEL = "import sys, textwrap; exec(textwrap.dedent(sys.argv[sys.argv.index('--panel') + 1]))"
-
-
-@pytest.fixture
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestWorkspace]:
-    """A workspace of the test's own, whose runs end with it."""
-    with RestWorkspace(tmp_path_factory.mktemp("workspace")).running() as running:
-        yield running
 
 
 def scripts_on(workspace: RestWorkspace, *, app: str = "forecast", **settings: object) -> DatabricksExecutor:
