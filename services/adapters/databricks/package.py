@@ -10,15 +10,18 @@ import hashlib
 import io
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 _PACKAGE: Final = "training"
-_REQUIREMENTS: Final = Path("requirements/training.txt")
+_SOURCE_OF_LIST: Final = Path("requirements/training.txt")
+_LIST: Final = "requirements.txt"  # a cluster takes lists of this name only
 _DONE: Final = "published"  # written last: a folder without it was left by an app that crashed
 _HASH_CHARS: Final = 16
+_UPLOADS: Final = 8
 
 
 class Uploads(Protocol):
@@ -73,21 +76,20 @@ class TrainingPackage:
         """What is published, by path."""
         sources = sorted((self._root / _PACKAGE).rglob("*.py"))
         found = {path.relative_to(self._root).as_posix(): path.read_bytes() for path in sources}
-        requirements = self._root / _REQUIREMENTS
+        requirements = self._root / _SOURCE_OF_LIST
         if requirements.exists():
-            found[requirements.name.replace("training", "requirements")] = requirements.read_bytes()
+            found[_LIST] = requirements.read_bytes()
         return found
 
     def _publish(self, contents: Mapping[str, bytes]) -> Published:
         folder = f"code/{content_hash(contents)}"
         if not self._files.exists(f"{folder}/{_DONE}"):
-            for path, content in contents.items():
-                self._files.write(f"{folder}/{path}", io.BytesIO(content))
+            with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="publish") as pool:
+                list(pool.map(lambda path: self._files.write(f"{folder}/{path}", io.BytesIO(contents[path])), contents))
             self._files.write(f"{folder}/{_DONE}", io.BytesIO(b""))
-        has_list = "requirements.txt" in contents
         return Published(
             entry_point=self._files.uri(f"{folder}/{_PACKAGE}/main.py"),
-            requirements=self._files.uri(f"{folder}/requirements.txt") if has_list else "",
+            requirements=self._files.uri(f"{folder}/{_LIST}") if _LIST in contents else "",
         )
 
 
