@@ -90,11 +90,7 @@ class VolumeFileStore:
 
     def delete_all(self, prefix: str) -> None:
         with self._workspace.use("remove files", StoreUnavailable, needs=self._needs) as client:
-            folders, files = _contents(client, self.uri(prefix))
-            with ThreadPoolExecutor(_DELETES, thread_name_prefix="delete") as pool:
-                list(pool.map(lambda path: _gone(client.files.delete, path), files))
-            for folder in reversed(folders):  # the inner ones first
-                _gone(client.files.delete_directory, folder)
+            folders = remove_folder(client, self.uri(prefix))
         with self._lock:
             self._known_folders.difference_update(folders)
 
@@ -146,6 +142,16 @@ class VolumeFileStore:
             yield Path(name)
         finally:
             Path(name).unlink(missing_ok=True)  # gone already when it was moved into place
+
+
+def remove_folder(client: WorkspaceClient, path: str) -> list[str]:
+    """Remove a folder and all in it; returns the folders that were there."""
+    folders, files = _contents(client, path)
+    with ThreadPoolExecutor(_DELETES, thread_name_prefix="delete") as pool:
+        list(pool.map(lambda file: _gone(client.files.delete, file), files))
+    for folder in reversed(folders):  # the inner ones first
+        _gone(client.files.delete_directory, folder)
+    return folders
 
 
 class _Absent(FileNotFoundError):
