@@ -26,7 +26,8 @@ class ClusterSettings:
     Attributes:
         policy_id: governs every job cluster; its defaults fill what is not said here.
         single_user_name: the application id of the principal that runs the job.
-        cluster_id: of the dedicated cluster.
+        cluster_id, cluster_name: of the dedicated cluster; by its name it is looked up, since a bundle can't give
+            an app the id of a cluster that belongs to that app's principal.
     """
 
     cloud: Cloud = Cloud.AWS
@@ -35,6 +36,7 @@ class ClusterSettings:
     instance_profile: str | None = None
     single_user_name: str | None = None
     cluster_id: str | None = None
+    cluster_name: str | None = None
 
 
 def submit_task(

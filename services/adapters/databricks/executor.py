@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,7 +17,8 @@ from services.adapters.databricks.cluster import ClusterSettings, submit_task
 from services.adapters.databricks.endings import needs_output, observation
 from services.adapters.databricks.package import Published
 from services.adapters.databricks.workspace import API_ERRORS, Workspace, reason_of, refusal
-from services.domain.errors import ExecutorUnavailable, StoreUnavailable
+from services.domain.compute import ComputeMode
+from services.domain.errors import ExecutorUnavailable, StoreUnavailable, SubmissionRefused
 from services.domain.job import RunId
 from services.ports import Observation, RunState, Submission
 
@@ -147,7 +148,7 @@ class DatabricksExecutor:
         assert submission.compute is not None, "checked by the caller"
         task, environments = submit_task(
             submission.compute,
-            self._settings.cluster,
+            self._cluster(submission.compute.mode),
             python_file=code.entry_point,
             parameters=self._parameters(submission),
             requirements=code.requirements,
@@ -164,6 +165,21 @@ class DatabricksExecutor:
             access_control_list=self._access(submission) or None,
         )
         return int(waiter.run_id)
+
+    def _cluster(self, mode: ComputeMode) -> ClusterSettings:
+        """The settings of clusters, with the id of a dedicated one that is known by name."""
+        settings = self._settings.cluster
+        if mode is not ComputeMode.DEDICATED or settings.cluster_id is not None:
+            return settings
+        for cluster in self._workspace.client.clusters.list():
+            if cluster.cluster_name == settings.cluster_name:
+                return replace(settings, cluster_id=cluster.cluster_id)
+        raise SubmissionRefused(
+            f"there is no cluster {settings.cluster_name!r} that the app may see",
+            remedy="Missing grant: CAN_RESTART on it, for the app's service principal, or a wrong "
+            "DEDICATED_CLUSTER_NAME. A workspace admin can give the one, whoever runs this app mend the other.",
+            is_config=True,
+        )
 
     def _parameters(self, submission: Submission) -> list[str]:
         return [
