@@ -128,6 +128,17 @@ def test_serverless_and_dedicated_runs_name_no_machines(workspace: RestWorkspace
     assert "new_cluster" not in dedicated.keys() | serverless.keys()
 
 
+def test_a_dedicated_cluster_is_found_by_its_name(workspace: RestWorkspace) -> None:
+    plan = replace(PLAN, mode=ComputeMode.DEDICATED, size=None)
+    scripts_on(workspace, cluster=ClusterSettings(cluster_name="forecast-dedicated")).submit(
+        replace(submission(), compute=plan)
+    )
+    assert workspace.runs.all()[0].task["existing_cluster_id"] == "0101-000000-dedicated"
+    executor = scripts_on(workspace, cluster=ClusterSettings(cluster_name="nope"))
+    with pytest.raises(SubmissionRefused, match="DEDICATED_CLUSTER_NAME"):
+        executor.submit(replace(submission("b-1"), compute=plan))
+
+
 def test_a_local_user_gets_no_rights_in_the_workspace(workspace: RestWorkspace, executor: DatabricksExecutor) -> None:
     executor.submit(replace(submission(), owner="local_user"))
     assert "access_control_list" not in workspace.runs.all()[0].request
@@ -214,9 +225,8 @@ def test_a_workspace_that_stays_busy_is_asked_again_later(
     workspace: RestWorkspace, executor: DatabricksExecutor, status: int
 ) -> None:
     workspace.faults.answer(status, on="/jobs/", times=100, retry_after_s=1)
-    for use in (lambda: executor.submit(submission()), lambda: executor.observe([RunId("1")])):
-        with pytest.raises(ExecutorUnavailable, match="fault injected"):
-            use()
+    with pytest.raises(ExecutorUnavailable, match="fault injected"):
+        executor.submit(submission())
 
 
 def test_a_lost_answer_makes_no_second_run(workspace: RestWorkspace, executor: DatabricksExecutor) -> None:
