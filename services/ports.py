@@ -284,7 +284,7 @@ class Executor(Protocol):
         ...
 
     def tokens(self) -> tuple[str, ...]:
-        """The tokens of all runs of which something is kept.
+        """The tokens of all runs of which something is kept, but for older ones that are forgotten without us.
 
         Raises:
             ExecutorUnavailable: they can't be listed now.

@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,11 @@ ADAPTERS: dict[str, Callable[[Path, pytest.FixtureRequest], FileStore]] = {
 }
 
 
-def volume_store(folder: Path, workspace: RestWorkspace, **settings: int) -> VolumeFileStore:
-    return VolumeFileStore(Workspace(workspace.config), f"{workspace.volume}/app", folder / "cache", **settings)
+def volume_store(
+    folder: Path, workspace: RestWorkspace, *, retry_timeout_seconds: int = 2, **settings: int
+) -> VolumeFileStore:
+    configure = partial(workspace.config, retry_timeout_seconds=retry_timeout_seconds)
+    return VolumeFileStore(Workspace(configure), f"{workspace.volume}/app", folder / "cache", **settings)
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -147,7 +151,7 @@ MIB = 1024 * 1024
 
 
 def test_a_large_file_goes_to_a_volume_in_parts_and_comes_back_whole(workspace: RestWorkspace, tmp_path: Path) -> None:
-    store = volume_store(tmp_path, workspace)
+    store = volume_store(tmp_path, workspace, retry_timeout_seconds=30)
     content = bytes(range(256)) * (51 * MIB // 256) + b"end"
     workspace.files.break_parts = 1  # the cloud's storage is busy once
     assert store.write("a/large.bin", io.BytesIO(content)) == len(content)

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from databricks.sdk.errors import BadRequest, NotFound
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 MAX_TOKEN: Final = 64
 _PAGE: Final = 24  # "greater than 0 and less than 25"
+_REMEMBERED: Final = timedelta(days=1)  # of older runs Databricks keeps no more than it forgets by itself
 _CLOCKS_DIFFER: Final = timedelta(minutes=10)
 _GONE: Final = re.compile(r"does not exist|not found", re.IGNORECASE)
 _MAX_NAME: Final = 200
@@ -142,7 +143,7 @@ class DatabricksExecutor:
 
     def tokens(self) -> tuple[str, ...]:
         with self._workspace.use("list its runs", ExecutorUnavailable):
-            return tuple(sorted({token for token, _ in self._ours(None)}))
+            return tuple(sorted({token for token, _ in self._ours(datetime.now(UTC) - _REMEMBERED)}))
 
     def _send(self, submission: Submission, code: Published) -> int:
         assert submission.compute is not None, "checked by the caller"

@@ -22,7 +22,7 @@ class FilesApi:
 
     Attributes:
         multipart_uploads: how many were completed.
-        expire_part_urls: this many next part uploads are told that their URL has expired.
+        break_parts: this many next parts meet a busy storage.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -118,7 +118,7 @@ class FilesApi:
     def _abort(self, request: Request, _: re.Match[str]) -> Response:
         with self._lock:
             self._uploads.pop(request.query["upload"], None)
-        return Response(status=204)
+        return Response(content=b"")
 
     def _get(self, request: Request, match: re.Match[str]) -> Response:
         path = self._tree.path(match[1])
