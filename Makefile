@@ -37,6 +37,9 @@ format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+workspace: $(VENV)/.dev ## a Databricks workspace on loopback, to try cluster mode on a laptop
+	@$(BIN)/python -m tests.support.workspace
+
 browser: $(VENV)/.dev ## find Chromium for the browser tests, or install it
 	@$(BIN)/python -m tests.support.chromium
 
@@ -64,4 +67,4 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.app
 	$(PIP) -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help run test test-slow test-all check format browser bench lock clean
+.PHONY: help run test test-slow test-all check format workspace browser bench lock clean

@@ -25,8 +25,17 @@ from services.datasets import DatasetService
 from services.domain.errors import Unavailable
 from services.domain.job import ACTIVE, DatasetId
 from services.jobs import JobService, Limits
-from services.lifecycle import Lifecycle
-from services.ports import Clock, DatasetStore, JobFilter, JobStore
+from services.lifecycle import Lifecycle, Plan
+from services.ports import (
+    Clock,
+    DatasetStore,
+    Executor,
+    FileStore,
+    JobFilter,
+    JobStore,
+    ResultStore,
+    RunTracker,
+)  # fmt: skip
 from services.reconciler import Reconciler
 from services.results import ResultService
 from services.settings import Settings, StateStore, read_settings
@@ -95,24 +104,8 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
     clock = SystemClock()
     state = _state_store(settings)
     jobs, datasets = state.jobs, state.datasets
-    files = LocalFileStore(settings.files_dir)
-    mlflow = MlflowConnection(
-        settings.mlflow_db,
-        settings.mlflow_artifacts_dir,
-        experiment_name=settings.mlflow_experiment_name or DEFAULT_EXPERIMENT,
-        experiment_id=settings.mlflow_experiment_id,
-    )
-    tracker = MlflowTracker(mlflow)
-    executor = LocalExecutor(
-        settings.runs_dir,
-        command=partial(
-            training_command,
-            tracking_uri=mlflow.tracking_uri,
-            cores=share_of_machine(settings.max_concurrent_runs),
-        ),
-        places=settings.max_concurrent_runs,
-        start_timeout_s=settings.job_submit_timeout_seconds,
-    )
+    training = _training(settings)
+    files, executor, tracker = training.files, training.executor, training.tracker
     lifecycle = Lifecycle(
         jobs=jobs,
         datasets=datasets,
@@ -123,6 +116,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         policy=settings.retry_policy,
         execution_timeout=settings.execution_timeout,
         random_share=random.random,
+        plan=training.plan,
     )
     reconciler = Reconciler(
         jobs=jobs,
@@ -158,10 +152,10 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         clock=clock,
         jobs=job_service,
         datasets=dataset_service,
-        results=ResultService(jobs=job_service, results=MlflowResults(mlflow)),
+        results=ResultService(jobs=job_service, results=training.results),
         reconciler=reconciler,
-        warm_up=mlflow.open,
-        is_warm=lambda: mlflow.is_ready,
+        warm_up=training.warm_up,
+        is_warm=training.is_warm,
         tidy=lambda: _tidy(dataset_service, job_service),
         close=state.close,
     )
@@ -215,6 +209,68 @@ def _delta_store(settings: Settings) -> _StateStore:
     database = DeltaDatabase(Warehouse(connect, place=tables.place, patience=patience), tables)
     return _StateStore(
         jobs=DeltaJobStore(database), datasets=DeltaDatasetStore(database), close=database.close, idle_poll_s=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Training:
+    """Where training runs, and where its files and results are."""
+
+    files: FileStore
+    executor: Executor
+    tracker: RunTracker
+    results: ResultStore
+    warm_up: Callable[[], None]
+    is_warm: Callable[[], bool]
+    plan: Plan | None = None
+
+
+def _training(settings: Settings) -> _Training:
+    return _delegated_training(settings) if settings.enable_cluster_delegation else _local_training(settings)
+
+
+def _local_training(settings: Settings) -> _Training:
+    mlflow = MlflowConnection(
+        settings.mlflow_db,
+        settings.mlflow_artifacts_dir,
+        experiment_name=settings.mlflow_experiment_name or DEFAULT_EXPERIMENT,
+        experiment_id=settings.mlflow_experiment_id,
+    )
+    executor = LocalExecutor(
+        settings.runs_dir,
+        command=partial(
+            training_command,
+            tracking_uri=mlflow.tracking_uri,
+            cores=share_of_machine(settings.max_concurrent_runs),
+        ),
+        places=settings.max_concurrent_runs,
+        start_timeout_s=settings.job_submit_timeout_seconds,
+    )
+    return _Training(
+        files=LocalFileStore(settings.files_dir),
+        executor=executor,
+        tracker=MlflowTracker(mlflow),
+        results=MlflowResults(mlflow),
+        warm_up=mlflow.open,
+        is_warm=lambda: mlflow.is_ready,
+    )
+
+
+def _delegated_training(settings: Settings) -> _Training:
+    """Runs of the workspace that the SDK's own variables name; the SDK, slow to import, is imported only for them."""
+    from services.adapters.databricks.training import databricks_training
+
+    made = databricks_training(
+        settings, host=os.environ.get("DATABRICKS_HOST", ""), client_id=os.environ.get("DATABRICKS_CLIENT_ID")
+    )
+    return _Training(
+        files=made.files,
+        executor=made.executor,
+        tracker=made.tracker,
+        results=made.results,
+        warm_up=made.warm_up,
+        is_warm=made.is_warm,
+        plan=made.plan,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -16,9 +16,10 @@ from typing import Final
 from pydantic import ValidationError
 
 from services.domain.access import SYSTEM
+from services.domain.compute import ComputePlan
 from services.domain.dataset import Dataset
-from services.domain.errors import StaleJob, TrackingUnavailable, Unavailable
-from services.domain.failure import Cause, Failure, RetryPolicy, classify
+from services.domain.errors import StaleJob, SubmissionRefused, TrackingUnavailable, Unavailable
+from services.domain.failure import OTHER_MACHINES, Cause, Failure, RetryPolicy, classify
 from services.domain.job import STOPPING, Attempt, EventKind, Job, JobEvent, JobStatus, RunId
 from services.jobs import job_files
 from services.ports import (
@@ -39,6 +40,9 @@ from training.spec import ForecastSpec
 logger = logging.getLogger(__name__)
 
 MILESTONES: Final = (25, 50, 75)
+Plan = Callable[[ForecastSpec, Dataset, Sequence[Cause]], ComputePlan]
+
+_MACHINE_GONE: Final = frozenset({Cause.LOST, Cause.SPOT_LOSS})
 _SEEN_AGAIN_AFTER: Final = timedelta(seconds=30)  # an unchanged job is written this often, to show it was looked at
 _GRACE: Final = timedelta(minutes=1)  # a run obeys its spec's time limit itself; this is for one that hangs
 
@@ -48,6 +52,7 @@ class Lifecycle:
 
     Args:
         execution_timeout: the longest a run may take, whatever its spec says.
+        plan: the machines for an attempt, given why the earlier ones ended; none where there is nothing to choose.
         random_share: uniform in [0, 1), for the jitter of retries.
     """
 
@@ -63,6 +68,7 @@ class Lifecycle:
         policy: RetryPolicy,
         execution_timeout: timedelta,
         random_share: Callable[[], float],
+        plan: Plan | None = None,
     ) -> None:
         self._jobs = jobs
         self._datasets = datasets
@@ -73,6 +79,7 @@ class Lifecycle:
         self._policy = policy
         self._execution_timeout = execution_timeout
         self._random_share = random_share
+        self._plan = plan
 
     def submit(self, job: Job) -> Job:
         """SUBMITTING: hand the attempt to the executor. Asked again with the same token it makes no second run."""
@@ -87,6 +94,8 @@ class Lifecycle:
         try:
             job = self._with_mlflow_run(job)
             run_id = self._executor.submit(self._submission(job, spec, dataset))
+        except SubmissionRefused as exc:
+            return self._fail(job, Failure(cause=Cause.PERMANENT, message=str(exc)))
         except Unavailable as exc:
             logger.warning("Job %s could not be sent: %s", job.job_id, exc)
             return self._not_sent(job, str(exc))
@@ -94,7 +103,7 @@ class Lifecycle:
 
     def settle(self, job: Job) -> Job:
         """CANCELLING without a known run: find out whether one was made, and end it or the job."""
-        found = self._executor.find(_attempt(job).token)
+        found = self._executor.find(_attempt(job).token, since=_attempt(job).submitted_at)
         if found is None:
             return self._cancelled(job)
         return self._jobs.save(job.cancelling_with_run(found, self._clock.now()))
@@ -110,7 +119,7 @@ class Lifecycle:
             return self._alive(job, seen, report)
         if seen.state is RunState.SUCCEEDED and report is not None:
             return self._completed(job, seen, report)
-        is_gone = seen.state in {RunState.CANCELLED, RunState.UNKNOWN} or seen.cause is Cause.LOST
+        is_gone = seen.state in {RunState.CANCELLED, RunState.UNKNOWN} or seen.cause in _MACHINE_GONE
         if job.status is JobStatus.CANCELLING and is_gone:
             return self._cancelled(job, seen)
         return self._failed(job, seen, report)
@@ -154,6 +163,7 @@ class Lifecycle:
             mlflow_run_id=attempt.mlflow_run_id,
             timeout_s=int(timeout.total_seconds()),
             as_of=dataset.taken_on,
+            compute=self._plan(spec, dataset, _causes(job)) if self._plan else None,
         )
 
     def _accept(self, job: Job, run_id: RunId) -> Job:
@@ -170,7 +180,7 @@ class Lifecycle:
         now = self._jobs.get(job.job_id)
         if now is not None and now.is_active and _attempt(now).token == token:
             return
-        run_id = self._executor.find(token)
+        run_id = self._executor.find(token, since=_attempt(job).submitted_at)
         if run_id is not None:
             logger.info("Nobody waits any more for run %s of job %s: cancelling it", run_id, job.job_id)
             self._executor.cancel(run_id)
@@ -187,7 +197,9 @@ class Lifecycle:
                 self._end_if_unwanted(job)  # an answer may have been lost, not the request
                 raise
         try:
-            run_id = self._executor.find(_attempt(job).token)  # an answer may have been lost, not the request
+            run_id = self._executor.find(
+                _attempt(job).token, since=_attempt(job).submitted_at
+            )  # an answer may have been lost, not the request
         except Unavailable as exc:
             logger.warning("Job %s fails without knowing whether it has a run: %s", job.job_id, exc)
             run_id = None
@@ -228,7 +240,12 @@ class Lifecycle:
 
     def _failed(self, job: Job, seen: Observation, report: RunReport | None) -> Job:
         failure = self._failure(job, seen, report)
-        wait = self._policy.wait(failure.cause, job.automatic_retries, self._random_share())
+        wait = self._policy.wait(
+            failure.cause,
+            job.automatic_retries,
+            self._random_share(),
+            has_other_machines=self._has_other_machines(job, failure.cause),
+        )
         if job.status is JobStatus.CANCELLING or wait is None:
             return self._fail(job, failure, seen)
         self._close_run(job, "FAILED")
@@ -237,6 +254,14 @@ class Lifecycle:
         detail = f"{failure.message} Trying again in {wait.total_seconds():.0f} s."
         logger.warning("Job %s is tried again: %s", job.job_id, failure.message)
         return self._jobs.save(again, (self._event(again, EventKind.RETRY_SCHEDULED, detail),))
+
+    def _has_other_machines(self, job: Job, cause: Cause) -> bool:
+        if self._plan is None or cause not in OTHER_MACHINES:
+            return False
+        dataset = self._datasets.get(job.dataset_id)
+        if dataset is None:
+            return False
+        return self._plan(ForecastSpec.from_json(job.spec_json), dataset, _causes(job)).can_avoid(cause)
 
     def _failure(self, job: Job, seen: Observation, report: RunReport | None) -> Failure:
         match seen.state:
@@ -274,6 +299,11 @@ class Lifecycle:
             attempt=len(job.attempts),
             detail=detail,
         )
+
+
+def _causes(job: Job) -> tuple[Cause, ...]:
+    """Why the attempts before the latest ended."""
+    return tuple(attempt.cause for attempt in job.attempts[:-1] if attempt.cause is not None)
 
 
 def _attempt(job: Job) -> Attempt:

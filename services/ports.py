@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 
 import pandas as pd
 
+from services.domain.compute import ComputePlan
 from services.domain.dataset import Dataset
 from services.domain.failure import Cause
 from services.domain.job import DatasetId, Job, JobEvent, JobId, JobStatus, MlflowRunId, Outcome, Progress, RunId
@@ -180,6 +181,7 @@ class Submission:
         panel_uri, spec_uri, checkpoint_uri: where the run reads and keeps its files.
         timeout_s: the run is ended after this long.
         as_of: day the data was taken, for every attempt the same; a period that holds it is not over.
+        compute: the machines planned for it; ``None`` where there is nothing to choose.
     """
 
     token: str
@@ -192,6 +194,7 @@ class Submission:
     mlflow_run_id: MlflowRunId
     timeout_s: int
     as_of: date
+    compute: ComputePlan | None = None
 
 
 class RunState(StrEnum):
@@ -240,11 +243,16 @@ class Executor(Protocol):
 
         Raises:
             ExecutorUnavailable: it is unknown whether a run exists; ask again with the same token.
+            SubmissionRefused: none exists, and asking again is in vain until somebody changes something.
         """
         ...
 
-    def find(self, token: str) -> RunId | None:
+    def find(self, token: str, *, since: datetime | None = None) -> RunId | None:
         """The run that this token made, ended or not; ``None`` when it made none.
+
+        Args:
+            token: of the attempt.
+            since: when the attempt began; spares an executor that has to search the look at older runs.
 
         Raises:
             ExecutorUnavailable: it can't be told now.
@@ -276,7 +284,7 @@ class Executor(Protocol):
         ...
 
     def tokens(self) -> tuple[str, ...]:
-        """The tokens of all runs of which something is kept.
+        """The tokens of all runs of which something is kept, but for older ones that are forgotten without us.
 
         Raises:
             ExecutorUnavailable: they can't be listed now.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from services.domain.compute import ComputeMode
 from services.domain.failure import RetryPolicy
 
 logger = logging.getLogger(__name__)
@@ -32,14 +34,6 @@ class StateStore(StrEnum):
 
     SQLITE = "sqlite"
     UNITY_CATALOG = "unity_catalog"
-
-
-class ComputeMode(StrEnum):
-    """What training runs on when it is delegated to Databricks."""
-
-    JOB_CLUSTER = "job_cluster"
-    SERVERLESS = "serverless"
-    DEDICATED = "dedicated"
 
 
 class SettingsError(Exception):
@@ -167,6 +161,11 @@ _DELEGATION_ONLY: Final = (
     "INSTANCE_POOL_ID", "CLUSTER_INSTANCE_PROFILE", "DEFAULT_CLUSTER_NODE_TYPE", "DEFAULT_CLUSTER_MIN_WORKERS",
     "DEFAULT_CLUSTER_MAX_WORKERS", "CLUSTER_SPOT_FALLBACK", "CLUSTER_AUTO_TERMINATE_MINUTES", "TRAINING_ENTRY_POINT",
 )  # fmt: skip
+_JOB_CLUSTER_ONLY: Final = (
+    "CLUSTER_POLICY_ID", "INSTANCE_POOL_ID", "CLUSTER_INSTANCE_PROFILE", "DEFAULT_CLUSTER_NODE_TYPE",
+    "DEFAULT_CLUSTER_MIN_WORKERS", "DEFAULT_CLUSTER_MAX_WORKERS", "CLUSTER_SPOT_FALLBACK",
+)  # fmt: skip
+_VOLUME: Final = re.compile(r"/Volumes(/[^/\s]+){3,}")
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -184,10 +183,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         settings = Settings.model_validate({_FIELDS[name]: value for name, value in ours.items()})
     except ValidationError as exc:
         raise SettingsError([*problems, *_malformed(exc)]) from exc
-    problems += _limits(settings, ours) + _state_store(settings, ours) + _not_in_this_version(settings)
+    problems += _limits(settings, ours) + _state_store(settings, ours) + _delegation(settings, given)
+    problems += _not_in_this_version(settings)
     if problems:
         raise SettingsError(problems)
-    _warn_of_unused("while ENABLE_CLUSTER_DELEGATION is off", _DELEGATION_ONLY, ours)
+    if not settings.enable_cluster_delegation:
+        _warn_of_unused("while ENABLE_CLUSTER_DELEGATION is off", _DELEGATION_ONLY, ours)
     if settings.state_store_type is not StateStore.UNITY_CATALOG:
         _warn_of_unused("without STATE_STORE_TYPE=unity_catalog", _UNITY_CATALOG_ONLY, ours)
     return settings.model_copy(update={"forecast_home": settings.forecast_home.expanduser().absolute()})
@@ -249,14 +250,49 @@ def _state_store(settings: Settings, ours: Mapping[str, str]) -> list[str]:
     return problems
 
 
+def _delegation(settings: Settings, given: Mapping[str, str]) -> list[str]:
+    """What training on Databricks needs, and what contradicts it."""
+    if not settings.enable_cluster_delegation:
+        return []
+    why = "ENABLE_CLUSTER_DELEGATION is on" + (
+        " (the default inside Databricks Apps)" if "ENABLE_CLUSTER_DELEGATION" not in given else ""
+    )
+    problems = []
+    if settings.forecast_volume is None:
+        problems.append(f"{why}, which needs FORECAST_VOLUME, such as /Volumes/main/forecast/data.")
+    elif not _VOLUME.fullmatch(settings.forecast_volume):
+        problems.append(
+            f"FORECAST_VOLUME={settings.forecast_volume!r}: write /Volumes/catalog/schema/volume, or a folder in it."
+        )
+    if not {"DATABRICKS_HOST", "DATABRICKS_CONFIG_PROFILE"} & given.keys():
+        problems.append(f"{why}, which needs DATABRICKS_HOST and a way to log in.")
+    name = settings.mlflow_experiment_name
+    if name is not None and not name.startswith("/"):
+        problems.append(f"MLFLOW_EXPERIMENT_NAME={name!r}: Databricks wants a path, such as /Shared/{name}.")
+    return problems + _modes(settings, given)
+
+
+def _modes(settings: Settings, given: Mapping[str, str]) -> list[str]:
+    problems = []
+    mode = settings.compute_mode
+    dedicated = {"DEDICATED_CLUSTER_ID", "DEDICATED_CLUSTER_NAME"} & given.keys()
+    if mode is ComputeMode.DEDICATED and not dedicated:
+        problems.append("COMPUTE_MODE=dedicated needs DEDICATED_CLUSTER_ID or DEDICATED_CLUSTER_NAME.")
+    if mode is not ComputeMode.DEDICATED and dedicated:
+        problems.append(f"{sorted(dedicated)[0]} needs COMPUTE_MODE=dedicated; COMPUTE_MODE is {mode}.")
+    if mode is not ComputeMode.JOB_CLUSTER:
+        problems += [
+            f"{name} needs COMPUTE_MODE=job_cluster; COMPUTE_MODE is {mode}."
+            for name in _JOB_CLUSTER_ONLY
+            if name in given
+        ]
+    if settings.instance_pool_id is not None and settings.default_cluster_node_type is not None:
+        problems.append("INSTANCE_POOL_ID and DEFAULT_CLUSTER_NODE_TYPE are both set; a pool has its own node type.")
+    return problems
+
+
 def _not_in_this_version(settings: Settings) -> list[str]:
     problems = []
-    if settings.enable_cluster_delegation:
-        problems.append(
-            "ENABLE_CLUSTER_DELEGATION is on"
-            + (" (the default inside Databricks Apps)" if settings.is_databricks_app else "")
-            + ", but this version trains on its own machine only; set ENABLE_CLUSTER_DELEGATION=false."
-        )
     if settings.admin_group is not None:
         problems.append(
             "ADMIN_GROUP has no effect in this version, which does not ask Databricks for groups; "

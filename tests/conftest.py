@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.support.workspace.rest_workspace import RestWorkspace
 
 OURS = (
     "FORECAST_", "SQLITE_PATH", "STATE_STORE_TYPE", "ENABLE_CLUSTER_DELEGATION", "JOB_", "MLFLOW_", "UC_", "ADMIN_",
@@ -21,3 +26,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(OURS) and name != "MLFLOW_DISABLE_TELEMETRY":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestWorkspace]:
+    """A workspace of the test's own, whose runs end with it."""
+    from tests.support.workspace.rest_workspace import RestWorkspace  # the SDK takes two seconds to import
+
+    with RestWorkspace(tmp_path_factory.mktemp("workspace")).running() as running:
+        yield running

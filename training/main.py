@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 if not __package__:  # started as a file: import our package by its name, not its modules as top-level ones
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    # A Databricks job executes the compiled text of a file, without ``__file__``; the code still knows its origin.
+    sys.path[0] = str(Path((lambda: None).__code__.co_filename).resolve().parents[1])
 
 import argparse
 import logging
@@ -298,5 +299,5 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__" and (status := main()):  # to a Databricks job any SystemExit is a failure, one with 0 too
+    sys.exit(status)

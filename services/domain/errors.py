@@ -8,6 +8,7 @@ ForecastAppError           everything we raise on purpose; the text is for the u
 ├── IllegalTransition      the job is not in a state that allows this
 ├── StaleJob               somebody else changed the job first: read it again
 ├── StaleDataset           the same of a dataset
+├── SubmissionRefused      a run that can't be made until somebody changes something
 └── Unavailable            something we depend on does not answer
     ├── StoreUnavailable
     ├── ExecutorUnavailable
@@ -88,6 +89,22 @@ class StaleDataset(ForecastAppError):
         self.dataset_id = dataset_id
         self.version = version
         super().__init__("This dataset has just been changed elsewhere. Look at it again, then repeat what you did.")
+
+
+class SubmissionRefused(ForecastAppError):
+    """The executor said no, and would again; no run exists.
+
+    Args:
+        reason: in the executor's words.
+        remedy: what to change, and who can.
+        is_config: the settings of the app are at fault, not a permission or a quota.
+    """
+
+    def __init__(self, reason: str, *, remedy: str = "", is_config: bool = False) -> None:
+        self.reason = reason
+        self.remedy = remedy
+        self.is_config = is_config
+        super().__init__(f"The run was refused: {reason.rstrip('.')}. {remedy}".strip())
 
 
 class Unavailable(ForecastAppError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Final
 
 from training.errors import FailureKind, TrainingFailure
 
@@ -15,6 +15,7 @@ class Cause(StrEnum):
 
     TRANSIENT = "transient"  # a network fault or a busy service: passes by itself
     LOST = "lost"  # the machine or process vanished without a word
+    SPOT_LOSS = "spot_loss"  # the cloud took a spot machine back
     OUT_OF_MEMORY = "out_of_memory"  # killed for want of memory
     TIME_LIMIT = "time_limit"  # ran longer than allowed
     DATA = "data"  # the file is at fault
@@ -23,6 +24,11 @@ class Cause(StrEnum):
     PERMANENT = "permanent"  # permission, quota: someone must change something first
     INTERNAL = "internal"  # a defect of ours
 
+
+SAME_MACHINES: Final = frozenset({Cause.TRANSIENT, Cause.LOST})
+"""Causes that pass by themselves: the same attempt may succeed on the same machines."""
+OTHER_MACHINES: Final = frozenset({Cause.SPOT_LOSS, Cause.OUT_OF_MEMORY})
+"""Causes that another attempt avoids on other machines: on demand, or the next size."""
 
 CAUSE_OF_KIND: Final = {
     FailureKind.DATA: Cause.DATA,
@@ -68,17 +74,19 @@ class RetryPolicy:
     delay: timedelta = timedelta(seconds=30)
     jitter: float = 0.2
 
-    RETRIED: ClassVar[frozenset[Cause]] = frozenset({Cause.TRANSIENT, Cause.LOST})
-
-    def wait(self, cause: Cause, retries_so_far: int, random: float) -> timedelta | None:
+    def wait(
+        self, cause: Cause, retries_so_far: int, random: float, *, has_other_machines: bool = False
+    ) -> timedelta | None:
         """How long to wait before trying again; ``None`` when there is no further try.
 
         Args:
             cause: why the attempt ended.
             retries_so_far: automatic attempts already made.
             random: uniform in [0, 1), the caller's.
+            has_other_machines: whether the next attempt would get machines that avoid this cause.
         """
-        if cause not in self.RETRIED or retries_so_far >= self.max_retries:
+        is_retried = cause in SAME_MACHINES or (cause in OTHER_MACHINES and has_other_machines)
+        if not is_retried or retries_so_far >= self.max_retries:
             return None
         factor: float = 2**retries_so_far * (1 + self.jitter * random)
         return self.delay * factor

@@ -1,4 +1,4 @@
-"""What every executor promises, shown on the local one with runs that are tiny scripts."""
+"""What every executor promises, shown with runs that are tiny scripts; then what the local one does besides."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from services.adapters.local.rundir import Exit, Order, RunDir
 from services.domain.errors import ExecutorUnavailable
 from services.domain.failure import Cause
 from services.domain.job import JobId, MlflowRunId, RunId
-from services.ports import Observation, RunState, Submission
+from services.ports import Executor, Observation, RunState, Submission
+from tests.support.workspace.fixtures import PLAN, scripts_on
 
 SOON_S = 15.0  # on a busy machine a Python process takes its time to start
 
@@ -41,6 +42,7 @@ def submission(token: str = "job1-1", script: str = "", timeout_s: int = 60) -> 
         mlflow_run_id=MlflowRunId("m1"),
         timeout_s=timeout_s,
         as_of=date(2024, 6, 15),
+        compute=PLAN,
     )
 
 
@@ -60,8 +62,16 @@ def runs(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def executor(runs: Path) -> LocalExecutor:
+def local(runs: Path) -> LocalExecutor:
     return LocalExecutor(runs, command=run_script, places=2)
+
+
+@pytest.fixture(params=["local", "databricks"])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    if request.param == "local":
+        local: LocalExecutor = request.getfixturevalue("local")
+        return local
+    return scripts_on(request.getfixturevalue("workspace"))
 
 
 def eventually(is_true: Callable[[], bool]) -> None:
@@ -71,16 +81,16 @@ def eventually(is_true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def seen(executor: LocalExecutor, run_id: RunId) -> Observation:
+def seen(executor: Executor, run_id: RunId) -> Observation:
     return executor.observe([run_id])[run_id]
 
 
-def over(executor: LocalExecutor, run_id: RunId) -> Observation:
+def over(executor: Executor, run_id: RunId) -> Observation:
     eventually(lambda: seen(executor, run_id).state.is_over)
     return seen(executor, run_id)
 
 
-def in_state(executor: LocalExecutor, run_id: RunId, state: RunState) -> Observation:
+def in_state(executor: Executor, run_id: RunId, state: RunState) -> Observation:
     eventually(lambda: seen(executor, run_id).state is state)
     return seen(executor, run_id)
 
@@ -103,7 +113,7 @@ def supervisor_of(run: RunDir) -> psutil.Process:
     raise AssertionError("no supervisor")
 
 
-def test_a_run_that_exits_with_zero_succeeded(executor: LocalExecutor) -> None:
+def test_a_run_that_exits_with_zero_succeeded(executor: Executor) -> None:
     before = time.time()
     end = over(executor, executor.submit(submission(script="print('hello')")))
     assert end.state is RunState.SUCCEEDED
@@ -112,7 +122,7 @@ def test_a_run_that_exits_with_zero_succeeded(executor: LocalExecutor) -> None:
     assert before <= end.started_at.timestamp() <= end.ended_at.timestamp() <= time.time()
 
 
-def test_one_token_makes_one_run(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_one_token_makes_one_run(executor: Executor, tmp_path: Path) -> None:
     script = f"open({str(tmp_path / 'ran')!r}, 'a').write('x')"
     first = executor.submit(submission(script=script))
     assert executor.submit(submission(script=script)) == first
@@ -122,18 +132,20 @@ def test_one_token_makes_one_run(executor: LocalExecutor, tmp_path: Path) -> Non
     assert (tmp_path / "ran").read_text() == "x"
 
 
-def test_threads_that_submit_one_token_at_once_make_one_run(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_threads_that_submit_one_token_at_once_make_one_run(executor: Executor, tmp_path: Path) -> None:
     script = f"open({str(tmp_path / 'ran')!r}, 'a').write('x')"
     threads = [threading.Thread(target=executor.submit, args=(submission(script=script),)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert over(executor, RunId("job1-1")).state is RunState.SUCCEEDED
+    run_id = executor.find("job1-1")
+    assert run_id is not None
+    assert over(executor, run_id).state is RunState.SUCCEEDED
     assert (tmp_path / "ran").read_text() == "x"
 
 
-def test_a_run_is_found_by_its_token(executor: LocalExecutor) -> None:
+def test_a_run_is_found_by_its_token(executor: Executor) -> None:
     assert executor.find("job1-1") is None
     run_id = executor.submit(submission())
     assert executor.find("job1-1") == run_id
@@ -141,7 +153,7 @@ def test_a_run_is_found_by_its_token(executor: LocalExecutor) -> None:
     assert executor.find("job1-1") == run_id
 
 
-def test_a_run_nobody_made_is_unknown_and_can_be_cancelled_and_forgotten(executor: LocalExecutor) -> None:
+def test_a_run_nobody_made_is_unknown_and_can_be_cancelled_and_forgotten(executor: Executor) -> None:
     run_id = RunId("never")
     assert seen(executor, run_id).state is RunState.UNKNOWN
     executor.cancel(run_id)
@@ -149,7 +161,7 @@ def test_a_run_nobody_made_is_unknown_and_can_be_cancelled_and_forgotten(executo
     assert executor.log_tail(run_id) == ""
 
 
-def test_every_run_asked_for_is_answered(executor: LocalExecutor) -> None:
+def test_every_run_asked_for_is_answered(executor: Executor) -> None:
     run_id = executor.submit(submission())
     assert executor.observe([run_id, RunId("never")]).keys() == {run_id, "never"}
     assert executor.observe([]) == {}
@@ -173,30 +185,30 @@ def on_disk(runs: Path, token: str, **files: str) -> RunId:
     [{"exit": ""}, {"exit": "[]"}, {"exit": "{}"}, {"begun": "{"}, {"order": "{}", "exit": '{"code": 0, "at": 1}'}],
     ids=str,
 )
-def test_a_damaged_run_is_lost_and_hides_no_other(executor: LocalExecutor, runs: Path, files: dict[str, str]) -> None:
+def test_a_damaged_run_is_lost_and_hides_no_other(local: LocalExecutor, runs: Path, files: dict[str, str]) -> None:
     bad, good = on_disk(runs, "a-1", **files), on_disk(runs, "b-1", exit='{"code": 0, "at": 1}')
-    found = executor.observe([bad, good])
+    found = local.observe([bad, good])
     assert found[good].state is RunState.SUCCEEDED
     assert (found[bad].state, found[bad].cause) == (RunState.FAILED, Cause.LOST)
     assert "can't be read" in found[bad].detail
     with suppress(ExecutorUnavailable):
-        executor.cancel(bad)
+        local.cancel(bad)
 
 
-def test_a_run_written_by_a_newer_version_is_understood(executor: LocalExecutor, runs: Path) -> None:
+def test_a_run_written_by_a_newer_version_is_understood(local: LocalExecutor, runs: Path) -> None:
     run_id = on_disk(runs, "a-1", exit='{"code": 0, "at": 1, "was_paused": true}')
-    assert seen(executor, run_id).state is RunState.SUCCEEDED
+    assert seen(local, run_id).state is RunState.SUCCEEDED
 
 
-def test_a_living_run_with_a_damaged_file_is_not_given_up(executor: LocalExecutor, runs: Path) -> None:
-    run_id = executor.submit(submission(script=FOREVER))
-    in_state(executor, run_id, RunState.RUNNING)
+def test_a_living_run_with_a_damaged_file_is_not_given_up(local: LocalExecutor, runs: Path) -> None:
+    run_id = local.submit(submission(script=FOREVER))
+    in_state(local, run_id, RunState.RUNNING)
     (runs / run_id / "begun.json").write_text("")
-    assert seen(executor, run_id).state is RunState.RUNNING
+    assert seen(local, run_id).state is RunState.RUNNING
 
 
 def test_a_run_that_can_not_be_looked_at_now_is_left_out(
-    executor: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
+    local: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = on_disk(runs, "a-1"), on_disk(runs, "b-1", exit='{"code": 0, "at": 1}')
     read_text = Path.read_text
@@ -207,7 +219,7 @@ def test_a_run_that_can_not_be_looked_at_now_is_left_out(
         return read_text(path, *args, **named)
 
     monkeypatch.setattr(Path, "read_text", trip)
-    assert executor.observe([bad, good]).keys() == {good}
+    assert local.observe([bad, good]).keys() == {good}
 
 
 @pytest.mark.parametrize(
@@ -219,8 +231,8 @@ def test_a_run_that_can_not_be_looked_at_now_is_left_out(
         ("import os; os.kill(os.getpid(), 11)", Cause.INTERNAL, "signal 11"),
     ],
 )
-def test_a_bad_end_has_a_cause(executor: LocalExecutor, script: str, cause: Cause, words: str) -> None:
-    end = over(executor, executor.submit(submission(script=script)))
+def test_a_bad_end_has_a_cause(local: LocalExecutor, script: str, cause: Cause, words: str) -> None:
+    end = over(local, local.submit(submission(script=script)))
     assert (end.state, end.cause) == (RunState.FAILED, cause)
     assert words in end.detail
 
@@ -238,12 +250,12 @@ def test_a_run_that_the_kernel_ended_for_want_of_memory_says_so() -> None:
     assert (seen.state, seen.cause) == (RunState.FAILED, Cause.OUT_OF_MEMORY)
 
 
-def test_a_run_is_ended_when_its_time_is_up(executor: LocalExecutor) -> None:
+def test_a_run_is_ended_when_its_time_is_up(executor: Executor) -> None:
     end = over(executor, executor.submit(submission(script=FOREVER, timeout_s=1)))
     assert (end.state, end.cause) == (RunState.FAILED, Cause.TIME_LIMIT)
 
 
-def test_cancel_ends_the_run_and_all_it_started_within_seconds(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_cancel_ends_the_run_and_all_it_started_within_seconds(executor: Executor, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"""
         import os, subprocess, sys, time
@@ -262,7 +274,7 @@ def test_cancel_ends_the_run_and_all_it_started_within_seconds(executor: LocalEx
     eventually(lambda: not any(is_alive(int(pid)) for pid in pids.read_text().split()))
 
 
-def test_a_run_that_ignores_the_request_to_end_is_killed(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_a_run_that_ignores_the_request_to_end_is_killed(executor: Executor, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     script = f"""
         import pathlib, signal, time
@@ -276,7 +288,7 @@ def test_a_run_that_ignores_the_request_to_end_is_killed(executor: LocalExecutor
     assert over(executor, run_id).state is RunState.CANCELLED
 
 
-def test_cancelling_a_run_that_has_ended_changes_nothing(executor: LocalExecutor) -> None:
+def test_cancelling_a_run_that_has_ended_changes_nothing(executor: Executor) -> None:
     run_id = executor.submit(submission())
     over(executor, run_id)
     executor.cancel(run_id)
@@ -312,23 +324,21 @@ def test_a_waiting_run_can_be_cancelled(runs: Path) -> None:
     assert seen(executor, first).state is RunState.RUNNING
 
 
-def test_a_killed_supervisor_means_a_lost_run_and_nothing_computes_on_unseen(
-    executor: LocalExecutor, runs: Path
-) -> None:
-    run_id = executor.submit(submission(script=FOREVER))
-    in_state(executor, run_id, RunState.RUNNING)
+def test_a_killed_supervisor_means_a_lost_run_and_nothing_computes_on_unseen(local: LocalExecutor, runs: Path) -> None:
+    run_id = local.submit(submission(script=FOREVER))
+    in_state(local, run_id, RunState.RUNNING)
     run = RunDir.of(runs, run_id)
     eventually(lambda: (begun := run.begun()) is not None and begun.pid is not None)
     begun = run.begun()
     assert begun is not None
     assert begun.pid is not None
     supervisor_of(run).kill()
-    end = over(executor, run_id)
+    end = over(local, run_id)
     assert (end.state, end.cause) == (RunState.FAILED, Cause.LOST)
     pid = begun.pid
     eventually(lambda: not is_alive(pid))
-    assert executor.submit(submission(script=FOREVER)) == run_id, "a lost run is not begun anew under its token"
-    assert seen(executor, run_id).cause is Cause.LOST
+    assert local.submit(submission(script=FOREVER)) == run_id, "a lost run is not begun anew under its token"
+    assert seen(local, run_id).cause is Cause.LOST
 
 
 def test_a_killed_waiting_run_frees_its_place_in_the_queue(runs: Path, tmp_path: Path) -> None:
@@ -341,30 +351,30 @@ def test_a_killed_waiting_run_frees_its_place_in_the_queue(runs: Path, tmp_path:
 
 
 def test_a_supervisor_that_is_told_to_end_leaves_a_lost_run_not_a_cancelled_one(
-    executor: LocalExecutor, runs: Path
+    local: LocalExecutor, runs: Path
 ) -> None:
-    run_id = executor.submit(submission(script=FOREVER))
-    in_state(executor, run_id, RunState.RUNNING)
+    run_id = local.submit(submission(script=FOREVER))
+    in_state(local, run_id, RunState.RUNNING)
     supervisor_of(RunDir.of(runs, run_id)).terminate()
-    end = over(executor, run_id)
+    end = over(local, run_id)
     assert (end.state, end.cause) == (RunState.FAILED, Cause.LOST)
     assert "machine shuts down" in end.detail
 
 
 def test_an_order_accepted_by_an_app_that_crashed_is_carried_out_when_asked_again(
-    executor: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
+    local: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(executor, "_supervise", crash)
+        patched.setattr(local, "_supervise", crash)
         with pytest.raises(KeyboardInterrupt):
-            executor.submit(submission(script="print('ran')"))
-    assert executor.find("job1-1") == "job1-1"
-    run_id = executor.submit(submission(script="print('ran')"))
-    assert over(executor, run_id).state is RunState.SUCCEEDED
-    assert executor.log_tail(run_id) == "ran"
+            local.submit(submission(script="print('ran')"))
+    assert local.find("job1-1") == "job1-1"
+    run_id = local.submit(submission(script="print('ran')"))
+    assert over(local, run_id).state is RunState.SUCCEEDED
+    assert local.log_tail(run_id) == "ran"
 
 
 SUBMIT_AND_WAIT = """
@@ -398,7 +408,7 @@ def test_a_run_outlives_the_app_that_submitted_it(runs: Path, tmp_path: Path, en
     assert over(later, run_id).state is RunState.SUCCEEDED
 
 
-def test_the_log_tail_holds_the_newest_lines(executor: LocalExecutor) -> None:
+def test_the_log_tail_holds_the_newest_lines(executor: Executor) -> None:
     script = """
         import sys
         for n in range(50_000): print("line", n)
@@ -410,7 +420,7 @@ def test_the_log_tail_holds_the_newest_lines(executor: LocalExecutor) -> None:
     assert executor.log_tail(run_id, n_lines=10**9).splitlines()[-1] == "naïve ✓"
 
 
-def test_forgetting_removes_an_ended_run_and_refuses_a_living_one(executor: LocalExecutor, runs: Path) -> None:
+def test_forgetting_removes_an_ended_run_and_refuses_a_living_one(executor: Executor) -> None:
     ended, alive = executor.submit(submission("a-1")), executor.submit(submission("b-1", FOREVER))
     over(executor, ended)
     in_state(executor, alive, RunState.RUNNING)
@@ -420,11 +430,12 @@ def test_forgetting_removes_an_ended_run_and_refuses_a_living_one(executor: Loca
     with pytest.raises(ExecutorUnavailable, match="has not ended"):
         executor.forget(alive)
     assert executor.tokens() == ("b-1",)
-    assert not (runs / ended).exists()
+    assert executor.find("a-1") is None
+    assert seen(executor, ended).state is RunState.UNKNOWN
     assert seen(executor, alive).state is RunState.RUNNING
 
 
-def test_before_the_first_run_there_is_none_to_list(executor: LocalExecutor) -> None:
+def test_before_the_first_run_there_is_none_to_list(executor: Executor) -> None:
     assert executor.tokens() == ()
 
 
@@ -435,9 +446,9 @@ def test_a_folder_that_can_not_be_written_is_an_executor_that_does_not_answer(tm
 
 
 @pytest.mark.parametrize("token", ["", "../up", "a/b", ".hidden", "x" * 65])
-def test_a_token_can_not_leave_the_folder_of_runs(executor: LocalExecutor, token: str) -> None:
+def test_a_token_can_not_leave_the_folder_of_runs(local: LocalExecutor, token: str) -> None:
     with pytest.raises(ValueError, match="can't name a run"):
-        executor.submit(submission(token=token))
+        local.submit(submission(token=token))
 
 
 def test_threads_of_a_run_are_its_share_of_the_machine(runs: Path) -> None:
@@ -469,9 +480,9 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_a_process_number_that_was_given_to_somebody_else_is_left_alone(executor: LocalExecutor, runs: Path) -> None:
-    run_id = executor.submit(submission(script=FOREVER))
-    in_state(executor, run_id, RunState.RUNNING)
+def test_a_process_number_that_was_given_to_somebody_else_is_left_alone(local: LocalExecutor, runs: Path) -> None:
+    run_id = local.submit(submission(script=FOREVER))
+    in_state(local, run_id, RunState.RUNNING)
     run = RunDir.of(runs, run_id)
     eventually(lambda: (begun := run.begun()) is not None and begun.pid is not None)
     begun = run.begun()
@@ -481,7 +492,7 @@ def test_a_process_number_that_was_given_to_somebody_else_is_left_alone(executor
     eventually(lambda: not run.is_supervised)
     with subprocess.Popen([sys.executable, "-c", FOREVER], start_new_session=True) as stranger:
         run.write_begun(type(begun)(pid=stranger.pid, at=begun.at - 3600))
-        assert over(executor, run_id).cause is Cause.LOST
+        assert over(local, run_id).cause is Cause.LOST
         assert is_alive(stranger.pid)
         os.killpg(stranger.pid, signal.SIGKILL)
         os.killpg(begun.pid, signal.SIGKILL)

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.adapters.databricks.workspace import Workspace
 from services.adapters.files.keys import checked_key
 from services.adapters.files.local import LocalFileStore
 from services.adapters.files.memory import MemoryFileStore
+from services.adapters.files.volume import VolumeFileStore
 from services.domain.errors import StoreUnavailable
 from services.ports import FileStore
+from tests.support.workspace.rest_workspace import RestWorkspace
 
-ADAPTERS: dict[str, Callable[[Path], FileStore]] = {
-    "local": lambda folder: LocalFileStore(folder / "files"),
-    "memory": lambda folder: MemoryFileStore(),
+ADAPTERS: dict[str, Callable[[Path, pytest.FixtureRequest], FileStore]] = {
+    "local": lambda folder, _: LocalFileStore(folder / "files"),
+    "memory": lambda folder, _: MemoryFileStore(),
+    "volume": lambda folder, request: volume_store(folder, request.getfixturevalue("workspace")),
 }
+
+
+def volume_store(
+    folder: Path, workspace: RestWorkspace, *, retry_timeout_seconds: int = 2, **settings: int
+) -> VolumeFileStore:
+    configure = partial(workspace.config, retry_timeout_seconds=retry_timeout_seconds)
+    return VolumeFileStore(Workspace(configure), f"{workspace.volume}/app", folder / "cache", **settings)
 
 
 @pytest.fixture(params=ADAPTERS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
-    return ADAPTERS[request.param](tmp_path)
+    return ADAPTERS[request.param](tmp_path, request)
 
 
 class BreaksHalfway(io.BytesIO):
@@ -132,6 +145,89 @@ def test_a_folder_that_cannot_be_made_is_a_store_that_does_not_answer(tmp_path: 
     (tmp_path / "files").write_text("in the way")
     with pytest.raises(StoreUnavailable):
         LocalFileStore(tmp_path / "files").write("a/b", io.BytesIO(b"x"))
+
+
+MIB = 1024 * 1024
+
+
+def test_a_large_file_goes_to_a_volume_in_parts_and_comes_back_whole(workspace: RestWorkspace, tmp_path: Path) -> None:
+    store = volume_store(tmp_path, workspace, retry_timeout_seconds=30)
+    content = bytes(range(256)) * (51 * MIB // 256) + b"end"
+    workspace.files.break_parts = 1  # the cloud's storage is busy once
+    assert store.write("a/large.bin", io.BytesIO(content)) == len(content)
+    assert workspace.files.multipart_uploads == 1
+    assert store.local_path("a/large.bin").read_bytes() == content
+
+
+def test_the_uri_in_a_volume_is_where_a_cluster_sees_the_file(workspace: RestWorkspace, tmp_path: Path) -> None:
+    store = volume_store(tmp_path, workspace)
+    store.write("jobs/1/spec.json", io.BytesIO(b"{}"))
+    assert store.uri("jobs/1/spec.json") == "/Volumes/main/forecast/data/app/jobs/1/spec.json"
+    assert workspace.tree.path(store.uri("jobs/1/spec.json")).read_bytes() == b"{}"
+
+
+def test_a_file_in_a_volume_is_downloaded_once(workspace: RestWorkspace, tmp_path: Path) -> None:
+    store = volume_store(tmp_path, workspace)
+    store.write("a/b.parquet", io.BytesIO(b"x"))
+    first = store.local_path("a/b.parquet")
+    workspace.faults.clear()
+    assert store.local_path("a/b.parquet") == first
+    assert first.suffix == ".parquet"
+    assert sum(workspace.faults.calls.values()) == 1  # whether it has changed
+
+
+def test_a_copy_is_replaced_when_another_process_wrote_the_file(workspace: RestWorkspace, tmp_path: Path) -> None:
+    store, other = volume_store(tmp_path, workspace), volume_store(tmp_path / "other", workspace)
+    store.write("a/b", io.BytesIO(b"old"))
+    store.local_path("a/b")
+    other.write("a/b", io.BytesIO(b"newer"))
+    assert store.local_path("a/b").read_bytes() == b"newer"
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_copies_not_asked_for_lately_make_room(
+    workspace: RestWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.adapters.files.volume._IN_USE_S", 0.0)
+    store = volume_store(tmp_path, workspace, cache_bytes=250)
+    for name in ("a", "b", "c"):
+        store.write(f"x/{name}", io.BytesIO(b"y" * 100))
+        store.local_path(f"x/{name}")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_files_api_is_waited_for(workspace: RestWorkspace, tmp_path: Path, status: int) -> None:
+    store = volume_store(tmp_path, workspace)
+    workspace.faults.answer(status, on="/fs/", times=1, retry_after_s=1)
+    assert store.write("a/b", io.BytesIO(b"x")) == 1
+
+
+def test_a_lost_answer_to_an_upload_leaves_one_whole_file(workspace: RestWorkspace, tmp_path: Path) -> None:
+    store = volume_store(tmp_path, workspace)
+    workspace.faults.lose_answer(on="/fs/files")
+    assert store.write("a/b", io.BytesIO(b"x" * 1000)) == 1000
+    assert store.local_path("a/b").stat().st_size == 1000
+
+
+def test_a_volume_that_does_not_answer_is_told_within_seconds(workspace: RestWorkspace, tmp_path: Path) -> None:
+    store = volume_store(tmp_path, workspace)
+    store.exists("a/b")
+    workspace.faults.is_down = True
+    began = time.monotonic()
+    for use in (lambda: store.exists("a/b"), lambda: store.write("a/b", io.BytesIO(b"x"))):
+        with pytest.raises(StoreUnavailable, match="Databricks could not"):
+            use()
+    assert time.monotonic() - began < 15
+
+
+def test_a_volume_that_is_not_there_or_not_ours_says_so(workspace: RestWorkspace, tmp_path: Path) -> None:
+    elsewhere = VolumeFileStore(Workspace(workspace.config), "/Volumes/main/forecast/other", tmp_path / "cache")
+    with pytest.raises(StoreUnavailable, match=r"Volume 'main\.forecast\.other' does not exist"):
+        elsewhere.write("a/b", io.BytesIO(b"x"))
+    workspace.faults.answer(403, on="/fs/", message="User does not have READ VOLUME on Volume 'main.forecast.data'.")
+    with pytest.raises(StoreUnavailable, match="READ VOLUME"):
+        volume_store(tmp_path, workspace).exists("a/b")
 
 
 @given(st.text())

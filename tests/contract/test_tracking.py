@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -15,19 +16,23 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from services.adapters.databricks.workspace import Workspace
 from services.adapters.mlflow import connection as connection_module
-from services.adapters.mlflow.connection import MlflowConnection
+from services.adapters.mlflow.artifact_files import ArtifactFiles, LocalArtifacts
+from services.adapters.mlflow.connection import Connection, MlflowConnection
+from services.adapters.mlflow.databricks import DatabricksMlflow, VolumeArtifacts
 from services.adapters.mlflow.results import MlflowResults
 from services.adapters.mlflow.tracker import MlflowTracker
 from services.domain.errors import TrackingUnavailable
 from services.domain.job import JobId, MlflowRunId, Outcome, Progress
+from tests.support.workspace.rest_workspace import RestWorkspace
 from training import artifacts
 
 J1 = JobId("j1")
 
 
 @pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> MlflowConnection:
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> MlflowConnection:
     """One store for all tests of this file: making one takes seconds."""
     home = tmp_path_factory.mktemp("home with space")
     opened = MlflowConnection(home / "mlflow.db", home / "artifacts", experiment_name="forecasts")
@@ -35,14 +40,49 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> MlflowConnection:
     return opened
 
 
-@pytest.fixture
-def tracker(connection: MlflowConnection) -> MlflowTracker:
-    return MlflowTracker(connection)
+@pytest.fixture(scope="module")
+def mlflow_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestWorkspace]:
+    """One workspace for all tests of this file, and the variables by which MLflow finds it."""
+    with (
+        RestWorkspace(tmp_path_factory.mktemp("workspace")).running() as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in running.app_environment.items():
+            patch.setenv(name, value)
+        yield running
+
+
+def databricks_connection(workspace: RestWorkspace, name: str = "/Shared/forecasts") -> DatabricksMlflow:
+    return DatabricksMlflow(
+        Workspace(workspace.config), f"dbfs:{workspace.volume}/mlflow", retry_timeout_s=3, experiment_name=name
+    )
+
+
+@pytest.fixture(scope="module", params=["sqlite", "databricks"])
+def stores(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Connection, ArtifactFiles]:
+    if request.param == "sqlite":
+        return request.getfixturevalue("sqlite"), LocalArtifacts()
+    workspace = request.getfixturevalue("mlflow_workspace")
+    opened = databricks_connection(workspace)
+    opened.open()
+    return opened, VolumeArtifacts(Workspace(workspace.config), opened, tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture
-def results(connection: MlflowConnection) -> MlflowResults:
-    return MlflowResults(connection)
+def connection(stores: tuple[Connection, ArtifactFiles]) -> Connection:
+    return stores[0]
+
+
+@pytest.fixture
+def tracker(stores: tuple[Connection, ArtifactFiles]) -> MlflowTracker:
+    return MlflowTracker(*stores)
+
+
+@pytest.fixture
+def results(stores: tuple[Connection, ArtifactFiles]) -> MlflowResults:
+    return MlflowResults(*stores)
 
 
 _numbers = iter(range(10_000))
@@ -53,19 +93,19 @@ def run_id(tracker: MlflowTracker) -> MlflowRunId:
     return tracker.open_run(job_id=JobId(f"fixture{next(_numbers)}"), attempt=1, owner="ann", name="Sales")
 
 
-def write(connection: MlflowConnection, run_id: MlflowRunId, **tags: object) -> None:
+def write(connection: Connection, run_id: MlflowRunId, **tags: object) -> None:
     """Write tags as a training run would."""
     with connection.client() as (client, _):
         for name, value in tags.items():
             client.set_tag(run_id, f"forecast.{name}", value)
 
 
-def log(connection: MlflowConnection, run_id: MlflowRunId, path: Path) -> None:
+def log(connection: Connection, run_id: MlflowRunId, path: Path) -> None:
     with connection.client() as (client, _):
         client.log_artifact(run_id, str(path))
 
 
-def status(connection: MlflowConnection, run_id: MlflowRunId) -> str:
+def status(connection: Connection, run_id: MlflowRunId) -> str:
     with connection.client() as (client, _):
         return str(client.get_run(run_id).info.status)
 
@@ -77,7 +117,7 @@ def test_an_attempt_has_one_run_however_often_it_is_opened(tracker: MlflowTracke
     assert tracker.open_run(job_id=JobId("j11"), attempt=1, owner="ann", name="Sales") != first
 
 
-def test_a_run_says_whose_it_is(connection: MlflowConnection, tracker: MlflowTracker) -> None:
+def test_a_run_says_whose_it_is(connection: Connection, tracker: MlflowTracker) -> None:
     run_id = tracker.open_run(job_id=JobId("j3"), attempt=2, owner="ann@example.com", name="Ünï '; --")
     with connection.client() as (client, _):
         run = client.get_run(run_id)
@@ -96,7 +136,7 @@ def test_a_fresh_run_reports_nothing_yet(tracker: MlflowTracker, run_id: MlflowR
     assert (report.progress, report.failure_json, report.outcome) == (Progress(), "", None)
 
 
-def test_what_runs_wrote_is_read_in_bulk(connection: MlflowConnection, tracker: MlflowTracker) -> None:
+def test_what_runs_wrote_is_read_in_bulk(connection: Connection, tracker: MlflowTracker) -> None:
     one, other = (tracker.open_run(job_id=JobId(f"bulk{n}"), attempt=1, owner="ann", name="Sales") for n in range(2))
     at = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
     write(connection, one, progress="42.5", step="Prophet: 3 of 7", heartbeat=at.isoformat())
@@ -122,7 +162,7 @@ def test_no_runs_need_no_request(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("score", ["nan", "inf", "", "n/a"])
 def test_a_score_that_is_no_number_is_none(
-    connection: MlflowConnection, tracker: MlflowTracker, run_id: MlflowRunId, score: str
+    connection: Connection, tracker: MlflowTracker, run_id: MlflowRunId, score: str
 ) -> None:
     write(connection, run_id, best_model="Prophet", best_score=score, metric="wape", progress="soon", heartbeat="?")
     report = tracker.report([run_id])[run_id]
@@ -131,7 +171,7 @@ def test_a_score_that_is_no_number_is_none(
 
 
 def test_closing_ends_an_open_run_and_spares_an_ended_one(
-    connection: MlflowConnection, tracker: MlflowTracker, run_id: MlflowRunId
+    connection: Connection, tracker: MlflowTracker, run_id: MlflowRunId
 ) -> None:
     tracker.close_run(run_id, status="FAILED")
     tracker.close_run(run_id, status="KILLED")
@@ -140,7 +180,7 @@ def test_closing_ends_an_open_run_and_spares_an_ended_one(
 
 
 def test_a_deleted_run_is_gone_with_its_artifacts(
-    connection: MlflowConnection, tracker: MlflowTracker, results: MlflowResults, run_id: MlflowRunId, tmp_path: Path
+    connection: Connection, tracker: MlflowTracker, results: MlflowResults, run_id: MlflowRunId, tmp_path: Path
 ) -> None:
     (tmp_path / artifacts.SPEC).write_text("{}")
     log(connection, run_id, tmp_path / artifacts.SPEC)
@@ -154,37 +194,34 @@ def test_a_deleted_run_is_gone_with_its_artifacts(
     assert results.file(run_id, artifacts.SPEC) is None
 
 
-def test_a_connection_made_later_finds_the_same_runs(connection: MlflowConnection, run_id: MlflowRunId) -> None:
-    later = MlflowConnection(connection._database, connection._artifacts, experiment_name="forecasts")
+def test_a_connection_made_later_finds_the_same_runs(sqlite: MlflowConnection) -> None:
+    run_id = MlflowTracker(sqlite).open_run(job_id=JobId("later"), attempt=1, owner="ann", name="Sales")
+    later = MlflowConnection(sqlite._database, sqlite._artifacts, experiment_name="forecasts")
     assert MlflowTracker(later).report([run_id]).keys() == {run_id}
 
 
-def test_an_experiment_can_be_chosen_by_id(connection: MlflowConnection) -> None:
-    with connection.client() as (_, experiment_id):
+def test_an_experiment_can_be_chosen_by_id(sqlite: MlflowConnection) -> None:
+    with sqlite.client() as (_, experiment_id):
         pass
     by_id = MlflowConnection(
-        connection._database, connection._artifacts, experiment_name="ignored", experiment_id=experiment_id
+        sqlite._database, sqlite._artifacts, experiment_name="ignored", experiment_id=experiment_id
     )
     with by_id.client() as (_, chosen):
         assert chosen == experiment_id
-    missing = MlflowConnection(
-        connection._database, connection._artifacts, experiment_name="ignored", experiment_id="987654"
-    )
+    missing = MlflowConnection(sqlite._database, sqlite._artifacts, experiment_name="ignored", experiment_id="987654")
     with pytest.raises(TrackingUnavailable, match="987654"):
         missing.open()
 
 
-def test_a_deleted_experiment_says_how_to_get_it_back(connection: MlflowConnection) -> None:
-    with connection.client() as (client, _):
+def test_a_deleted_experiment_says_how_to_get_it_back(sqlite: MlflowConnection) -> None:
+    with sqlite.client() as (client, _):
         client.delete_experiment(client.create_experiment("gone"))
     with pytest.raises(TrackingUnavailable, match="mlflow experiments restore"):
-        MlflowConnection(connection._database, connection._artifacts, experiment_name="gone").open()
+        MlflowConnection(sqlite._database, sqlite._artifacts, experiment_name="gone").open()
 
 
-def test_threads_that_come_first_open_the_store_once(
-    connection: MlflowConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fresh = MlflowConnection(connection._database, connection._artifacts, experiment_name="forecasts")
+def test_threads_that_come_first_open_the_store_once(sqlite: MlflowConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = MlflowConnection(sqlite._database, sqlite._artifacts, experiment_name="forecasts")
     opened: list[int] = []
     connect = fresh._connect
 
@@ -204,10 +241,10 @@ def test_a_file_that_is_no_database_is_mlflow_that_does_not_answer(tmp_path: Pat
         MlflowConnection(tmp_path / "m.db", tmp_path / "a", experiment_name="x").open()
 
 
-def test_a_store_that_stops_answering_is_told_as_such(
-    connection: MlflowConnection, tracker: MlflowTracker, run_id: MlflowRunId
-) -> None:
-    with sqlite3.connect(connection._database) as direct:
+def test_a_store_that_stops_answering_is_told_as_such(sqlite: MlflowConnection) -> None:
+    tracker = MlflowTracker(sqlite)
+    run_id = tracker.open_run(job_id=JobId("stops"), attempt=1, owner="ann", name="Sales")
+    with sqlite3.connect(sqlite._database) as direct:
         direct.execute("ALTER TABLE runs RENAME TO runs_elsewhere")
         direct.commit()
         try:
@@ -217,6 +254,56 @@ def test_a_store_that_stops_answering_is_told_as_such(
             direct.execute("ALTER TABLE runs_elsewhere RENAME TO runs")
     direct.close()
     assert tracker.report([run_id]).keys() == {run_id}
+
+
+def test_a_workspace_that_stops_answering_is_told_within_seconds(
+    mlflow_workspace: RestWorkspace, tmp_path: Path
+) -> None:
+    connection = databricks_connection(mlflow_workspace)
+    tracker = MlflowTracker(connection)
+    run_id = tracker.open_run(job_id=JobId("down"), attempt=1, owner="ann", name="Sales")
+    artifacts_of = VolumeArtifacts(Workspace(mlflow_workspace.config), connection, tmp_path)
+    mlflow_workspace.faults.is_down = True
+    began = time.monotonic()
+    try:
+        with pytest.raises(TrackingUnavailable):
+            tracker.report([run_id])
+        with pytest.raises(TrackingUnavailable):
+            MlflowResults(connection, artifacts_of).file(run_id, artifacts.SPEC)
+        with pytest.raises(TrackingUnavailable):
+            artifacts_of.find(run_id, f"dbfs:{mlflow_workspace.volume}/mlflow/{run_id}/artifacts", artifacts.SPEC)
+    finally:
+        mlflow_workspace.faults.is_down = False
+    assert time.monotonic() - began < 25
+    assert tracker.report([run_id]).keys() == {run_id}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_mlflow_is_waited_for(mlflow_workspace: RestWorkspace, status: int) -> None:
+    tracker = MlflowTracker(databricks_connection(mlflow_workspace))
+    run_id = tracker.open_run(job_id=JobId(f"busy{status}"), attempt=1, owner="ann", name="Sales")
+    mlflow_workspace.faults.answer(status, on="/mlflow/", times=1, retry_after_s=1)
+    assert tracker.report([run_id]).keys() == {run_id}
+
+
+def test_progress_of_any_number_of_runs_is_one_request(mlflow_workspace: RestWorkspace) -> None:
+    tracker = MlflowTracker(databricks_connection(mlflow_workspace))
+    runs = [tracker.open_run(job_id=JobId(f"many{n}"), attempt=1, owner="ann", name="Sales") for n in range(10)]
+    mlflow_workspace.faults.clear()
+    assert tracker.report(runs).keys() == set(runs)
+    assert sum(mlflow_workspace.faults.calls.values()) == 1
+
+
+def test_results_of_the_workspace_are_fetched_once(mlflow_workspace: RestWorkspace, tmp_path: Path) -> None:
+    connection = databricks_connection(mlflow_workspace)
+    run_id = MlflowTracker(connection).open_run(job_id=JobId("once"), attempt=1, owner="ann", name="Sales")
+    (tmp_path / artifacts.SPEC).write_text("{}")
+    log(connection, run_id, tmp_path / artifacts.SPEC)
+    results = MlflowResults(connection, VolumeArtifacts(Workspace(mlflow_workspace.config), connection, tmp_path / "c"))
+    first = results.file(run_id, artifacts.SPEC)
+    mlflow_workspace.faults.clear()
+    assert results.file(run_id, artifacts.SPEC) == first
+    assert sum(mlflow_workspace.faults.calls.values()) == 0
 
 
 def test_importing_the_adapters_does_not_import_mlflow() -> None:
@@ -232,7 +319,7 @@ def test_importing_the_adapters_does_not_import_mlflow() -> None:
 
 
 @pytest.fixture
-def finished(connection: MlflowConnection, run_id: MlflowRunId, tmp_path: Path) -> Iterator[MlflowRunId]:
+def finished(connection: Connection, run_id: MlflowRunId, tmp_path: Path) -> Iterator[MlflowRunId]:
     """A run with 300 series of 100 rows, sorted and in small row groups as training writes them."""
     frame = pd.DataFrame(
         {

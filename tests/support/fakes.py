@@ -69,7 +69,7 @@ class ScriptedExecutor:
             raise ExecutorUnavailable("the answer was lost")
         return run_id
 
-    def find(self, token: str) -> RunId | None:
+    def find(self, token: str, *, since: datetime | None = None) -> RunId | None:
         self._answer()
         return RunId(token) if token in self.runs else None
 

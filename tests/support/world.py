@@ -14,7 +14,7 @@ from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.failure import RetryPolicy
 from services.domain.job import DatasetId, Job, JobId
 from services.jobs import JobService, Limits
-from services.lifecycle import Lifecycle
+from services.lifecycle import Lifecycle, Plan
 from services.ports import DatasetStore, Executor, JobStore
 from services.reconciler import Reconciler
 from tests.support.fakes import START, FakeClock, FakeTracker, ScriptedExecutor
@@ -63,6 +63,7 @@ class World:
     limits: Limits = field(default_factory=lambda: Limits(per_user=5, overall=20))
     policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(max_retries=2, delay=timedelta(seconds=30)))
     other_executor: Executor | None = None
+    plan: Plan | None = None
     wakes: int = 0
 
     def __post_init__(self) -> None:
@@ -92,6 +93,7 @@ class World:
             policy=self.policy,
             execution_timeout=timedelta(hours=1),
             random_share=lambda: 0.0,
+            plan=self.plan,
         )
         self.reconciler = Reconciler(
             jobs=self.jobs,

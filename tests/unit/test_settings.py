@@ -100,13 +100,46 @@ def test_variables_of_other_programs_are_left_alone(name: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
-        ({"ENABLE_CLUSTER_DELEGATION": "true"}, "set ENABLE_CLUSTER_DELEGATION=false"),
-        ({"DATABRICKS_APP_NAME": "forecast"}, "the default inside Databricks Apps"),
         ({"ADMIN_GROUP": "finance-admins"}, "name the admins in ADMIN_USERS"),
     ],
 )
 def test_what_this_version_does_not_have_stops_the_start(environ: dict[str, str], words: str) -> None:
     assert words in problems(**environ)
+
+
+DELEGATED = {
+    "ENABLE_CLUSTER_DELEGATION": "true",
+    "FORECAST_VOLUME": "/Volumes/main/forecast/data",
+    "DATABRICKS_HOST": "https://x",
+}
+
+
+def test_training_on_databricks_needs_a_volume_and_a_host() -> None:
+    text = problems(DATABRICKS_APP_NAME="forecast", MLFLOW_EXPERIMENT_NAME="mine")
+    assert "(the default inside Databricks Apps), which needs FORECAST_VOLUME" in text
+    assert "needs DATABRICKS_HOST" in text
+    assert "/Shared/mine" in text
+    assert read_settings(DELEGATED).enable_cluster_delegation
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"FORECAST_VOLUME": "main.forecast.data"}, "write /Volumes/catalog/schema/volume"),
+        ({"COMPUTE_MODE": "dedicated"}, "needs DEDICATED_CLUSTER_ID or DEDICATED_CLUSTER_NAME"),
+        ({"DEDICATED_CLUSTER_NAME": "x"}, "needs COMPUTE_MODE=dedicated"),
+        ({"COMPUTE_MODE": "serverless", "CLUSTER_POLICY_ID": "x"}, "CLUSTER_POLICY_ID needs COMPUTE_MODE=job_cluster"),
+        ({"INSTANCE_POOL_ID": "x", "DEFAULT_CLUSTER_NODE_TYPE": "y"}, "a pool has its own node type"),
+    ],
+)
+def test_ways_to_run_that_contradict_each_other_are_refused(environ: dict[str, str], words: str) -> None:
+    assert words in problems(**DELEGATED | environ)
+
+
+def test_settings_of_delegation_are_no_cause_for_a_warning_while_it_is_on(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        read_settings(DELEGATED | {"CLUSTER_POLICY_ID": "abc"})
+    assert not caplog.records
 
 
 def test_inside_databricks_apps_local_training_can_be_asked_for() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MAX_PARTS: Final = 16
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -83,7 +84,8 @@ class LocalExecutor:
                 self._accept(run, submission)
         return RunId(submission.token)
 
-    def find(self, token: str) -> RunId | None:
+    def find(self, token: str, *, since: datetime | None = None) -> RunId | None:
+        del since  # it is found by its name
         with self._translated("look for a run"):
             return RunId(token) if RunDir.of(self._runs, token).exists else None
 

@@ -11,6 +11,7 @@ import logging
 import os
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -28,30 +29,38 @@ _QUIET: Final = {
 }
 
 
-class MlflowConnection:
-    """An MLflow store in a SQLite file, and the experiment in it that holds our runs.
+def be_quiet() -> None:
+    """Tell MLflow, before it is imported, to keep to itself."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+class Connection(ABC):
+    """An MLflow store, and the experiment in it that holds our runs.
 
     Args:
-        database: the SQLite file; made when it is not there.
-        artifacts: where the runs of a new experiment keep their files.
         experiment_name: made when it is not there; ignored when an id is given.
         experiment_id: of an experiment that exists.
     """
 
-    def __init__(
-        self, database: Path, artifacts: Path, *, experiment_name: str, experiment_id: str | None = None
-    ) -> None:
-        self._database = database.absolute()
-        self._artifacts = artifacts.absolute()
+    def __init__(self, *, experiment_name: str, experiment_id: str | None = None) -> None:
         self._experiment_name = experiment_name
         self._experiment_id = experiment_id
         self._lock = threading.Lock()
         self._opened: tuple[MlflowClient, str] | None = None
 
     @property
+    @abstractmethod
     def tracking_uri(self) -> str:
         """The store as MLflow names it."""
-        return f"sqlite:///{self._database}"
+
+    @abstractmethod
+    def _connect(self) -> tuple[MlflowClient, str]:
+        """A client and our experiment's id.
+
+        Raises:
+            TrackingUnavailable: it can't be opened.
+        """
 
     @property
     def is_ready(self) -> bool:
@@ -72,6 +81,8 @@ class MlflowConnection:
             yield opened
         except MlflowException as exc:
             raise TrackingUnavailable(f"MLflow at {self.tracking_uri} does not answer: {exc.message}") from exc
+        except TimeoutError as exc:  # of the Databricks SDK beneath
+            raise TrackingUnavailable(f"MLflow at {self.tracking_uri} does not answer: {exc}") from exc
 
     def open(self) -> None:
         """Open the store now, so that later calls need not wait.
@@ -87,9 +98,44 @@ class MlflowConnection:
                 self._opened = self._connect()
             return self._opened
 
+    def _experiment(self, client: MlflowClient, artifacts: str) -> str:
+        """The id of our experiment; a new one keeps its artifacts there."""
+        if self._experiment_id is not None:
+            return str(client.get_experiment(self._experiment_id).experiment_id)
+        found = client.get_experiment_by_name(self._experiment_name)
+        if found is None:
+            return client.create_experiment(self._experiment_name, artifact_location=artifacts)
+        if found.lifecycle_stage != "active":
+            raise TrackingUnavailable(
+                f"The MLflow experiment {self._experiment_name!r} is deleted. Restore it (mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}) or choose another MLFLOW_EXPERIMENT_NAME."
+            )
+        return str(found.experiment_id)
+
+
+class MlflowConnection(Connection):
+    """A store in a SQLite file.
+
+    Args:
+        database: the SQLite file; made when it is not there.
+        artifacts: where the runs of a new experiment keep their files.
+        experiment_name: made when it is not there; ignored when an id is given.
+        experiment_id: of an experiment that exists.
+    """
+
+    def __init__(
+        self, database: Path, artifacts: Path, *, experiment_name: str, experiment_id: str | None = None
+    ) -> None:
+        super().__init__(experiment_name=experiment_name, experiment_id=experiment_id)
+        self._database = database.absolute()
+        self._artifacts = artifacts.absolute()
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self._database}"
+
     def _connect(self) -> tuple[MlflowClient, str]:
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
+        be_quiet()
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
         from sqlalchemy.exc import SQLAlchemyError
@@ -99,7 +145,7 @@ class MlflowConnection:
         try:
             with self._alone():
                 client = MlflowClient(tracking_uri=self.tracking_uri)
-                return client, self._experiment(client)
+                return client, self._experiment(client, self._artifacts.as_uri())
         except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as exc:
             raise TrackingUnavailable(f"MLflow's store {self._database} can't be opened: {exc}") from exc
 
@@ -112,16 +158,3 @@ class MlflowConnection:
             with closing(sqlite3.connect(self._database, timeout=10)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")  # stays; readers and the run's writer don't block
             yield
-
-    def _experiment(self, client: MlflowClient) -> str:
-        if self._experiment_id is not None:
-            return str(client.get_experiment(self._experiment_id).experiment_id)
-        found = client.get_experiment_by_name(self._experiment_name)
-        if found is None:
-            return client.create_experiment(self._experiment_name, artifact_location=self._artifacts.as_uri())
-        if found.lifecycle_stage != "active":
-            raise TrackingUnavailable(
-                f"The MLflow experiment {self._experiment_name!r} is deleted. Restore it (mlflow experiments restore "
-                f"--experiment-id {found.experiment_id}) or choose another MLFLOW_EXPERIMENT_NAME."
-            )
-        return str(found.experiment_id)

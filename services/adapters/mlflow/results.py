@@ -10,19 +10,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.adapters.mlflow.connection import MlflowConnection
-from services.adapters.mlflow.tracker import local_folder
+from services.adapters.mlflow.artifact_files import ArtifactFiles, LocalArtifacts
+from services.adapters.mlflow.connection import Connection
 from services.domain.errors import TrackingUnavailable
 from services.domain.job import MlflowRunId
 from training import artifacts
 
 
 class MlflowResults:
-    """``ResultStore`` over an MLflow store whose artifacts are on this machine."""
+    """``ResultStore`` over an MLflow store."""
 
-    def __init__(self, connection: MlflowConnection) -> None:
+    def __init__(self, connection: Connection, artifacts: ArtifactFiles | None = None) -> None:
         self._connection = connection
-        self._folders: dict[MlflowRunId, Path] = {}  # a run's folder never changes
+        self._artifacts = artifacts or LocalArtifacts()
+        self._uris: dict[MlflowRunId, str] = {}  # where a run keeps its artifacts never changes
 
     def frame(
         self,
@@ -61,14 +62,13 @@ class MlflowResults:
         return parsed
 
     def file(self, run_id: MlflowRunId, artifact: str) -> Path | None:
-        folder = self._folders.get(run_id)
-        if folder is None:
+        uri = self._uris.get(run_id)
+        if uri is None:
             with self._connection.client() as (client, experiment_id):
                 found = client.search_runs(
                     [experiment_id], filter_string=f"attributes.run_id = '{run_id}'", max_results=1
                 )
             if not found:
                 return None
-            folder = self._folders[run_id] = local_folder(found[0].info.artifact_uri)
-        path = folder / artifact
-        return path if path.is_file() else None
+            uri = self._uris[run_id] = found[0].info.artifact_uri
+        return self._artifacts.find(run_id, uri, artifact)

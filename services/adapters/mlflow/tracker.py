@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlparse
 
-from services.adapters.mlflow.connection import MlflowConnection
+from services.adapters.mlflow.artifact_files import ArtifactFiles, LocalArtifacts
+from services.adapters.mlflow.connection import Connection
 from services.domain.job import JobId, MlflowRunId, Outcome, Progress
 from services.ports import RunReport
 from training import artifacts
@@ -25,8 +23,9 @@ _ENDED: Final = frozenset({"FINISHED", "FAILED", "KILLED"})
 class MlflowTracker:
     """``RunTracker`` over an MLflow store."""
 
-    def __init__(self, connection: MlflowConnection) -> None:
+    def __init__(self, connection: Connection, artifacts: ArtifactFiles | None = None) -> None:
         self._connection = connection
+        self._artifacts = artifacts or LocalArtifacts()
 
     def open_run(self, *, job_id: JobId, attempt: int, owner: str, name: str) -> MlflowRunId:
         with self._connection.client() as (client, experiment_id):
@@ -83,15 +82,7 @@ class MlflowTracker:
             if not known:
                 return
             client.delete_run(run_id)
-        folder = local_folder(known[0].info.artifact_uri)
-        if folder.name == "artifacts" and folder.parent.name == run_id:
-            shutil.rmtree(folder.parent, ignore_errors=True)
-
-
-def local_folder(artifact_uri: str) -> Path:
-    """The folder on this machine that an artifact URI names; ours are all ``file:`` URIs or plain paths."""
-    parsed = urlparse(artifact_uri)
-    return Path(unquote(parsed.path) if parsed.scheme == "file" else artifact_uri)
+        self._artifacts.discard(run_id, known[0].info.artifact_uri)
 
 
 def _report(run_id: str, tags: Mapping[str, str]) -> RunReport:
