@@ -160,6 +160,8 @@ class MlflowRun:
                 from mlflow.tracking import MlflowClient
 
                 self._ready = MlflowClient(tracking_uri=self._uri)
+                if self._uri == "databricks":
+                    _ask_for_the_way_once(self._ready)
             return self._ready
 
     def stop(self) -> None:
@@ -201,6 +203,14 @@ class MlflowRun:
             params=[Param(key, value) for key, value in (params or {}).items()],
             metrics=[Metric(key, value, now, 0) for key, value in (metrics or {}).items()],
         )
+
+
+def _ask_for_the_way_once(client: MlflowClient) -> None:
+    """Spare each request to a workspace two more: MLflow would look up the host and how to log in every time."""
+    store = client._tracking_client.store
+    creds = store.get_host_creds()
+    if creds.use_databricks_sdk:  # which renews its tokens itself
+        store.get_host_creds = lambda: creds
 
 
 def _may_pass(exc: BaseException) -> bool:

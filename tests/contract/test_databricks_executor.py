@@ -254,7 +254,7 @@ def test_a_host_that_is_down_is_told_within_seconds(workspace: RestWorkspace, ex
     for use in (lambda: executor.observe([run_id]), lambda: executor.cancel(run_id)):
         with pytest.raises(ExecutorUnavailable, match="could not"):
             use()
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 20
     workspace.faults.is_down = False
     in_state(executor, run_id, RunState.RUNNING)
 

@@ -93,6 +93,7 @@ def test_a_file_becomes_results_on_a_cluster(runtime: Runtime, cluster: RestWork
     job = until(runtime, started(runtime).job_id, lambda job: not job.is_active)
     assert job.status is JobStatus.COMPLETED, job.error
     assert job.outcome is not None
+    assert cluster.faults.calls["/.well-known/databricks-config"] < 12, "the way is not looked up for every request"
     assert len(runtime.results.open(LOCAL_USER, job.job_id).forecast("A"))
     run = cluster.runs.all()[0]
     assert run.task["spark_python_task"]["python_file"].startswith(f"{cluster.volume}/code/")

@@ -61,7 +61,7 @@ class RestWorkspace:
             "DATABRICKS_CLIENT_SECRET": APP_CLIENT_SECRET,
         }
 
-    def config(self, *, retry_timeout_seconds: int = 2, http_timeout_seconds: float = 5) -> Config:
+    def config(self, *, retry_timeout_seconds: int = 3, http_timeout_seconds: float = 5) -> Config:
         """The SDK's configuration for the app's service principal."""
         return Config(
             host=self.url,
