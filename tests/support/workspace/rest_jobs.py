@@ -120,7 +120,7 @@ class JobsApi:
 def _times(run: Run) -> dict[str, int]:
     began = run.pending_at or run.ended_at
     setup = (run.running_at - run.pending_at) if run.running_at and run.pending_at else 0.0
-    execution = (run.ended_at - run.running_at) if run.running_at and run.ended_at else 0.0
+    execution = max(run.ended_at - run.running_at, 1e-3) if run.running_at and run.ended_at else 0.0
     return {
         "start_time": int(run.submitted_at * 1000),
         "end_time": int((run.ended_at or 0) * 1000),
