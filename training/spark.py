@@ -131,7 +131,7 @@ class _Job:
                 numbers = self._spark.range(0, n, 1, numPartitions=n)
                 numbers.mapInPandas(_task(str(_ROOT), pickle.dumps((tasks, common))), _SCHEMA).collect()
         # The border of this thread: whatever it is, the thread that waits raises it.
-        except BaseException as exc:  # noqa: BLE001
+        except BaseException as exc:  # noqa: BLE001  # set_exception() hands it on
             self._outcome.set_exception(exc)
         else:
             self._outcome.set_result(None)
