@@ -34,7 +34,9 @@ _ACCURACY: Final = """\
 
 Cells are **OWA** sMAPE MASE. `chosen` is the forecast a user gets without choosing anything but the preset. "n" marks
 methods run on a fixed sample, whose figures compare with others only in the tables "on the same series": there, minus
-means that our OWA is lower, and ± is the half-width of a 95 % interval from a bootstrap over series.
+means that our OWA is lower, and ± is the half-width of a 95 % interval from a bootstrap over series. A preset of
+ours with an "n" was given the sample alone, so its XGBoost and its ensemble learned from fewer series than those of
+the others.
 """
 
 _COST: Final = """\
