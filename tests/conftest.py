@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(OURS) and name != "MLFLOW_DISABLE_TELEMETRY":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def same_main_module() -> Iterator[None]:
+    """A page under test becomes ``__main__``, which every worker process started later would run again."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 @pytest.fixture
