@@ -160,8 +160,9 @@ def score_table(
 
     for name in METRICS:
         rows[name] = by_row(verdict.scores.values[name])
+    held = [intervals[model].coverage_by_series() for model in models if model in intervals]
     for i, level in enumerate(spec.levels):
-        rows[coverage(level)] = by_row(np.stack([intervals[m].coverage_by_series()[i] for m in models], axis=1))
+        rows[coverage(level)] = by_row(np.stack([by_series[i] for by_series in held], axis=1))
     chosen: Ints = np.where(is_seen, verdict.chosen[at], NOBODY).astype(np.intp)
     rows[SELECTED] = np.equal.outer(chosen, np.arange(len(models))).ravel()
     rows[REASON] = pd.Series(_with_ensemble(reasons.of(keys, spec.horizon), rows, forecast, at), dtype=object)

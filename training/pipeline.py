@@ -115,10 +115,10 @@ def run(panel: pd.DataFrame, spec: ForecastSpec, *, as_of: date, resources: Reso
         common, backend_for(resources.place, cores=resources.cores), meter=meter, deadline=resources.deadline
     )
     meter.at(2.0, "Preparing the series")
-    _write_buckets(common.buckets, buckets, prepared, features, spec)
+    _write_buckets(common.buckets, buckets, prepared, sizes, features, spec)
     meter.at(3.0, "Starting the models")
     units = plan_units(buckets, sizes, windows, spec)
-    tried = trials(units, features.known_ahead(), spec)
+    tried = trials(units, features.known_ahead())
     actuals = actuals_of(prepared.history[[ID, TIME, TARGET]].assign(**{OBSERVED: prepared.observed}), spec)
     extra = [trial.unit for trial in tried if trial.unit.without]
     engine.plan([*units, *extra])
@@ -171,20 +171,25 @@ def _race(engine: Engine, units: Sequence[Unit], actuals: Actuals, spec: Forecas
 
 
 def _write_buckets(
-    folder: Path, buckets: Sequence[Bucket], prepared: Prepared, features: FeaturePlan, spec: ForecastSpec
+    folder: Path,
+    buckets: Sequence[Bucket],
+    prepared: Prepared,
+    sizes: pd.Series,
+    features: FeaturePlan,
+    spec: ForecastSpec,
 ) -> None:
     """The frames of each bucket, made one after another: the panel with all its features is never in memory."""
     folder.mkdir(parents=True, exist_ok=True)
-    for bucket, (history, observed, future) in zip(buckets, _slices(prepared, buckets, spec), strict=True):
+    for bucket, (history, observed, future) in zip(buckets, _slices(prepared, sizes, buckets, spec), strict=True):
         if not is_written(folder, bucket):
             write_bucket(folder, bucket, *features.apply(history, observed, future))
 
 
 def _slices(
-    prepared: Prepared, buckets: Sequence[Bucket], spec: ForecastSpec
+    prepared: Prepared, sizes: pd.Series, buckets: Sequence[Bucket], spec: ForecastSpec
 ) -> Iterator[tuple[pd.DataFrame, pd.Series, pd.DataFrame]]:
     """History, what of it was observed, and future of each bucket."""
-    ends = np.cumsum(prepared.history.groupby(ID, observed=True, sort=True).size().to_numpy())
+    ends = np.cumsum(sizes.to_numpy())
     h = spec.horizon
     for bucket in buckets:
         rows = slice(int(ends[bucket.first - 1]) if bucket.first else 0, int(ends[bucket.last - 1]))

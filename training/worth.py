@@ -24,7 +24,8 @@ import pandas as pd
 from training.actuals import LATEST, Actuals, Floats
 from training.artifacts import TARGET
 from training.choice import number
-from training.spec import ForecastSpec, ModelName
+from training.ensemble import latest_errors
+from training.spec import ModelName
 from training.units import Unit
 
 MAX_COVARIATES: Final = 8  # each costs a fit of the global model
@@ -44,16 +45,15 @@ class Trial:
     unit: Unit
 
 
-def trials(units: Sequence[Unit], features: Mapping[str, Sequence[str]], spec: ForecastSpec) -> list[Trial]:
+def trials(units: Sequence[Unit], features: Mapping[str, Sequence[str]]) -> list[Trial]:
     """The extra work it takes; none without covariates known in the future or without the global model.
 
     Args:
         units: of the whole run.
         features: feature columns by covariate known in the future.
-        spec: the configuration.
     """
     whole = [unit for unit in units if unit.model is ModelName.XGBOOST and unit.window == LATEST]
-    if not features or not whole or ModelName.XGBOOST not in spec.fitted:
+    if not features or not whole:
         return []
     unit = whole[0]
     every = tuple(column for columns in features.values() for column in columns)
@@ -151,12 +151,9 @@ def _in_proportion(y: Floats, x: Floats, actuals: Actuals, season_length: int) -
 
 
 def _error(forecast: Floats, actuals: Actuals) -> float | None:
-    counted = actuals.has_actual[:, LATEST] & np.isfinite(forecast)
+    missed = latest_errors([forecast], actuals)[:, 0, 0]
     scale = actuals.before.scale[:, LATEST]
-    usable = counted.any(axis=1) & (scale > 0)
+    usable = np.isfinite(missed) & (scale > 0)
     if not usable.any():
         return None
-    missed = np.where(counted, np.abs(actuals.y[:, LATEST] - forecast), 0.0).sum(axis=1) / np.maximum(
-        counted.sum(axis=1), 1
-    )
     return float((missed[usable] / scale[usable]).mean())
