@@ -25,7 +25,7 @@ from services.datasets import DatasetService
 from services.domain.errors import Unavailable
 from services.domain.job import ACTIVE, DatasetId
 from services.jobs import JobService, Limits
-from services.lifecycle import Lifecycle, Plan
+from services.lifecycle import Lifecycle
 from services.ports import (
     Clock,
     DatasetStore,
@@ -33,6 +33,7 @@ from services.ports import (
     FileStore,
     JobFilter,
     JobStore,
+    Plan,
     ResultStore,
     RunTracker,
 )  # fmt: skip
@@ -138,6 +139,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         limits=Limits(per_user=settings.max_active_jobs_per_user, overall=settings.max_active_jobs),
         wake=reconciler.wake,
         new_id=new_id,
+        plan=training.plan,
     )
     dataset_service = DatasetService(
         files=files,
