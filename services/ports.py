@@ -29,6 +29,23 @@ class Clock(Protocol):
         ...
 
 
+class Groups(Protocol):
+    """Who belongs to which group of the workspace."""
+
+    def is_member(self, user: str, group: str, *, token: str | None) -> bool:
+        """Whether a person belongs to a group, directly or through groups inside it.
+
+        Args:
+            user: in the form of ``user_name``.
+            group: by its exact name.
+            token: the person's own, to ask in their name; without it the app asks in its own.
+
+        Raises:
+            DirectoryUnavailable: it can't be told now, or the token is somebody else's.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
     """Which jobs a list holds; empty collections mean no restriction.

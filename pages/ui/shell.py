@@ -55,6 +55,8 @@ with error_boundary("shell"):
     links.follow()
     with st.sidebar:
         st.caption(f":material/person: {escape(user.name)}")
+        if user.doubt:
+            st.caption(f":orange[:material/gpp_maybe: {escape(user.doubt)}]")
     show_health(runtime())
     show_notices()
     with error_boundary(page.title):
