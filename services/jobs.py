@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,18 @@ from services.domain.errors import (
     StaleJob,
 )
 from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus, job_of
-from services.ports import Clock, DatasetStore, Executor, FileStore, JobFilter, JobPage, JobStore, Plan, RunTracker
+from services.ports import (
+    Clock,
+    DatasetStore,
+    Executor,
+    FileStore,
+    JobFilter,
+    JobPage,
+    JobStore,
+    Plan,
+    RunTracker,
+    Usage,
+)
 from training.spec import ColumnRoles, ForecastSpec
 
 logger = logging.getLogger(__name__)
@@ -32,7 +44,11 @@ _RACES: Final = 10  # lost races in a row before the user is told; the app itsel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many jobs may be active at once. Two starts in the same instant can exceed them by one."""
+    """How many jobs may be active at once.
+
+    Starts of one app process are counted one after the other. Two processes, as there are for a moment when a new
+    version is deployed, can each let one through in the same instant; from then on the count is right again.
+    """
 
     per_user: int
     overall: int
@@ -93,6 +109,7 @@ class JobService:
         self._wake = wake
         self._new_id = new_id
         self._plan = plan
+        self._starting = threading.Lock()  # held from counting what is active to saving one more
 
     def create(
         self,
@@ -190,7 +207,8 @@ class JobService:
             self._require_room(job.owner)
             return started, self._event(started, EventKind.START_REQUESTED, user)
 
-        return self._change(user, job_id, change)
+        with self._starting:
+            return self._change(user, job_id, change)
 
     def retry(self, user: User, job_id: JobId) -> Job:
         """Send a FAILED or CANCELLED job off again; it goes on from its finished work units.
@@ -209,16 +227,19 @@ class JobService:
             self._require_room(job.owner)
             return retried, self._event(retried, EventKind.RETRIED, user)
 
-        return self._change(user, job_id, change)
+        with self._starting:
+            return self._change(user, job_id, change)
 
     def cancel(self, user: User, job_id: JobId, reason: str = "") -> Job:
         """Ask a job to end: a PENDING one is CANCELLED at once, the others once their run is gone.
 
         Raises:
+            InvalidInput: it is somebody else's, and there is no reason.
             IllegalTransition: the job has already ended.
         """
 
         def change(job: Job) -> tuple[Job, JobEvent] | None:
+            _require_reason(user, job, reason)
             if job.status is JobStatus.CANCELLING:
                 return None
             asked = job.request_cancel(self._clock.now())
@@ -233,10 +254,12 @@ class JobService:
         Left-overs that can't be removed now are logged, not reported: the job is gone all the same.
 
         Raises:
+            InvalidInput: it is somebody else's, and there is no reason.
             IllegalTransition: the job is active.
         """
         for _ in range(_RACES):
             job = self._authorised(user, job_id)
+            _require_reason(user, job, reason)
             if not job.can_delete:
                 raise IllegalTransition(job_id=job_id, status=job.status, action="be deleted")
             try:
@@ -263,16 +286,30 @@ class JobService:
             where = replace(where, owner=user.name)
         return self._jobs.find(where, limit=limit, offset=offset)
 
-    def counts(self, user: User, *, everyone: bool = False) -> Mapping[JobStatus, int]:
-        """How many of the user's jobs have each status; of everyone's for an admin who asks."""
-        if everyone:
-            user.require_admin("count everybody's jobs")
-        return self._jobs.counts(None if everyone else user.name)
+    def usage(self, user: User, where: JobFilter | None = None) -> tuple[Usage, ...]:
+        """What the jobs that a filter matches come to, by owner; for admins.
+
+        Raises:
+            NotAllowed: the user is none.
+        """
+        user.require_admin("see what everybody uses")
+        return self._jobs.usage(where or JobFilter(), self._clock.now())
+
+    def counts(self, user: User) -> Mapping[JobStatus, int]:
+        """How many of the user's own jobs have each status."""
+        return self._jobs.counts(user.name)
 
     def events(self, user: User, job_id: JobId) -> tuple[JobEvent, ...]:
         """The job's timeline, oldest first."""
         self._authorised(user, job_id)
         return self._jobs.events(job_id)
+
+    def deletion(self, user: User, job_id: JobId) -> JobEvent | None:
+        """Who deleted a job of the user's, when and why; ``None`` for one that is there or was not the user's."""
+        events = self._jobs.events(job_id)
+        if not events or events[-1].kind is not EventKind.DELETED or not user.may_touch(events[0].actor):
+            return None  # who created a job is its owner
+        return events[-1]
 
     def log_tail(self, user: User, job_id: JobId, n_lines: int = 200) -> str:
         """The newest lines printed by the latest attempt that ran; empty before any did."""
@@ -371,7 +408,7 @@ class JobService:
             kind=kind,
             actor=user.name,
             attempt=len(job.attempts),
-            detail=detail,
+            detail=" ".join(detail.split()),
         )
 
     def _clean_up(self, job: Job) -> None:
@@ -386,6 +423,14 @@ class JobService:
                 step()
             except (ForecastAppError, OSError):
                 logger.warning("Something of the deleted job %s is left behind", job.job_id, exc_info=True)
+
+
+def _require_reason(user: User, job: Job, reason: str) -> None:
+    """Whoever ends or removes what is somebody else's says why, and the owner reads it in the timeline."""
+    if job.owner != user.name and not reason.strip():
+        raise InvalidInput(
+            f"This job is {job.owner}'s.", remedy="Say why you do this; they will read it.", field="reason"
+        )
 
 
 def _require_fit(dataset: Dataset, spec: ForecastSpec) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NewType
 
@@ -137,6 +137,14 @@ class Attempt:
     compute: ComputePlan | None = None
     stages: tuple[StageStart, ...] = ()
     page_url: str = ""
+
+    def run_time(self, now: datetime) -> timedelta:
+        """How long it has computed; one that was over before it was seen to compute counts from its submission."""
+        if self.started_at is not None:
+            return (self.ended_at or now) - self.started_at
+        if self.run_id is not None and self.submitted_at is not None and self.ended_at is not None:
+            return self.ended_at - self.submitted_at
+        return timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
