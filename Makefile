@@ -37,7 +37,10 @@ format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-workspace: $(VENV)/.dev ## a Databricks workspace on loopback, to try cluster mode on a laptop
+run-cluster: $(VENV)/.dev ## the app in cluster mode, with a Databricks workspace on this machine (PORT=…)
+	@$(BIN)/python -m tests.support.workspace --app --port $(PORT)
+
+workspace: $(VENV)/.dev ## only that workspace, and how to point an app at it
 	@$(BIN)/python -m tests.support.workspace
 
 browser: $(VENV)/.dev ## find Chromium for the browser tests, or install it
@@ -67,4 +70,4 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.app
 	$(PIP) -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help run test test-slow test-all check format workspace browser bench lock clean
+.PHONY: help run test test-slow test-all check format run-cluster workspace browser bench lock clean

@@ -42,6 +42,7 @@ from services.ports import (
 from services.reconciler import Reconciler
 from services.results import ResultService
 from services.settings import Settings, StateStore, read_settings
+from services.shared_reads import SharedReads
 
 logger = logging.getLogger(__name__)
 
@@ -228,7 +229,10 @@ def _delta_store(settings: Settings) -> _StateStore:
     connect = workspace_connector(settings.databricks_warehouse_id, settings.sql_connection_args, patience)
     database = DeltaDatabase(Warehouse(connect, place=tables.place, patience=patience), tables)
     return _StateStore(
-        jobs=DeltaJobStore(database), datasets=DeltaDatasetStore(database), close=database.close, idle_poll_s=None
+        jobs=SharedReads(DeltaJobStore(database), max_age_s=settings.job_poll_interval_seconds),
+        datasets=DeltaDatasetStore(database),
+        close=database.close,
+        idle_poll_s=None,
     )
 
 

@@ -149,7 +149,7 @@ def _status(run: Run) -> dict[str, Any]:
         status["queue_details"] = {"code": "ACTIVE_RUNS_LIMIT_REACHED", "message": message}
     if run.end is not None:
         details = {"code": run.end.code, "type": run.end.type}
-        status["termination_details"] = details if run.end is SUCCESS else {**details, "message": run.end.message}
+        status["termination_details"] = details if run.end == SUCCESS else {**details, "message": run.end.message}
     return status
 
 

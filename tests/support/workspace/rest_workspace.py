@@ -23,7 +23,7 @@ class RestWorkspace:
     """A workspace's REST API.
 
     Args:
-        folder: for its volumes, logs and MLflow.
+        folder: for its volumes, runs and MLflow; a workspace that is started again on it goes on from there.
         port: 0 for any free one.
 
     Attributes:
@@ -37,8 +37,8 @@ class RestWorkspace:
         self.identity = Identity()
         self.tree = Tree(folder / "tree")
         self.volume = self.tree.make_volume("main", "forecast", "data")
-        (folder / "logs").mkdir(exist_ok=True)
-        self.runs = Runs(folder / "logs", resolve=self.tree.path, environment=self._environment)
+        (folder / "runs").mkdir(exist_ok=True)
+        self.runs = Runs(folder / "runs", resolve=self.tree.path, environment=self._environment)
         self.files = FilesApi(self.tree)
         self.compute = ComputeApi(self.tree)
         self.mlflow = MlflowProxy(folder / "mlflow", default_artifacts=f"dbfs:{self.volume}/mlflow")

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -29,36 +30,47 @@ class Parameter:
 
 
 class SqlEngine:
-    """Catalogs in the memory of this process.
+    """Catalogs, in files or in the memory of this process.
 
     Args:
         catalogs: those there are; each has the schema ``default``.
         schemas: further ones, as ``catalog.schema``.
+        folder: holds a file for each catalog, and what is there of an earlier engine; ``None`` keeps nothing.
     """
 
-    def __init__(self, *, catalogs: Iterable[str] = ("main",), schemas: Iterable[str] = ()) -> None:
+    def __init__(
+        self, *, catalogs: Iterable[str] = ("main",), schemas: Iterable[str] = (), folder: Path | None = None
+    ) -> None:
         self._database = duckdb.connect(":memory:")
         self._database.execute("SET TimeZone = 'UTC'")
         self._lock = threading.Lock()
         self._inserts: Counter[Table] = Counter()
-        self._append_only: set[Table] = set()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         for catalog in catalogs:
-            self._database.execute(f"ATTACH ':memory:' AS \"{PREFIX}{catalog}\"")
-            self._database.execute(f'CREATE SCHEMA "{PREFIX}{catalog}"."default"')
+            place = ":memory:" if folder is None else str(folder / f"{catalog}.duckdb")
+            self._database.execute(f"ATTACH '{place}' AS \"{PREFIX}{catalog}\"")
+            self.create_schema(catalog, "default")
         for schema in schemas:
             self.create_schema(*schema.split("."))
+        self._append_only = {
+            Table(catalog=catalog.removeprefix(PREFIX), schema=schema, name=name)
+            for catalog, schema, name in self._database.execute(
+                "SELECT database_name, schema_name, table_name FROM duckdb_tables() WHERE comment = 'append-only'"
+            ).fetchall()
+        }
 
     def create_schema(self, catalog: str, name: str) -> None:
         """Make a schema, as the owner of the catalog would."""
         with self._lock:
-            self._database.execute(f'CREATE SCHEMA "{PREFIX}{catalog}"."{name}"')
+            self._database.execute(f'CREATE SCHEMA IF NOT EXISTS "{PREFIX}{catalog}"."{name}"')
 
     def session(self, catalog: str, schema: str) -> SqlSession:
         """A session with its own place in every transaction."""
         return SqlSession(self, self._database.cursor(), (catalog, schema))
 
     def close(self) -> None:
-        """Forget everything."""
+        """End; what is in memory is forgotten."""
         self._database.close()
 
     def inserts(self, table: Table | None) -> int:
@@ -78,6 +90,9 @@ class SqlEngine:
         """Remember what a table's properties forbid."""
         if work.target and ("delta.appendOnly", "true") in work.properties:
             self._append_only.add(work.target)
+            table = f'"{PREFIX}{work.target.catalog}"."{work.target.schema}"."{work.target.name}"'
+            with self._lock:
+                self._database.execute(f"COMMENT ON TABLE {table} IS 'append-only'")
 
     def guard(self, work: Translated) -> None:
         """Refuse what a table's properties forbid."""
