@@ -9,6 +9,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Final, assert_never
 
@@ -26,6 +27,7 @@ from services.domain.errors import Unavailable
 from services.domain.job import ACTIVE, DatasetId
 from services.identity import Identity
 from services.jobs import JobService, Limits
+from services.left_overs import LeftOvers
 from services.lifecycle import Lifecycle
 from services.ports import (
     Clock,
@@ -48,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_EXPERIMENT: Final = "finance-forecast"
 _IDLE_POLL_S: Final = 30.0  # asking SQLite costs nothing
+_CUT_SHORT: Final = timedelta(hours=1)  # a deletion that began longer ago was cut short
 
 
 def _nothing() -> None:
@@ -92,10 +95,7 @@ class Runtime:
             self.warm_up()
         except Unavailable:
             logger.warning("Not ready yet; the next use tries again", exc_info=True)
-        try:
-            self.tidy()
-        except Unavailable:
-            logger.warning("Not tidied; the next start tries again", exc_info=True)
+        self.tidy()
 
 
 def build_runtime(settings: Settings | None = None) -> Runtime:
@@ -123,6 +123,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         random_share=random.random,
         plan=training.plan,
     )
+    left_overs = LeftOvers(jobs=jobs, files=files, executor=executor, tracker=tracker)
     reconciler = Reconciler(
         jobs=jobs,
         executor=executor,
@@ -130,18 +131,19 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         lifecycle=lifecycle,
         clock=clock,
         poll_s=settings.job_poll_interval_seconds,
+        before_sleep=left_overs.end_unwanted,
         idle_poll_s=state.idle_poll_s,
     )
     new_id = partial(secrets.token_hex, 8)
     job_service = JobService(
         jobs=jobs,
         datasets=datasets,
-        files=files,
         executor=executor,
-        tracker=tracker,
+        left_overs=left_overs,
         clock=clock,
         limits=Limits(per_user=settings.max_active_jobs_per_user, overall=settings.max_active_jobs),
         wake=reconciler.wake,
+        notice=reconciler.notice,
         new_id=new_id,
         plan=training.plan,
     )
@@ -163,7 +165,14 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         identity=_identity(settings),
         warm_up=training.warm_up,
         is_warm=training.is_warm,
-        tidy=lambda: _tidy(dataset_service, job_service),
+        tidy=lambda: _tidy(
+            dataset_service.remove_old_drafts,
+            left_overs.end_unwanted,
+            left_overs.tidy,
+            lambda: jobs.tidy(clock.now() - _CUT_SHORT),
+            lambda: datasets.tidy(clock.now() - _CUT_SHORT),
+            training.tidy,
+        ),
         close=state.close,
     )
 
@@ -246,6 +255,7 @@ class _Training:
     results: ResultStore
     warm_up: Callable[[], None]
     is_warm: Callable[[], bool]
+    tidy: Callable[[], None] = _nothing
     plan: Plan | None = None
 
 
@@ -294,13 +304,17 @@ def _delegated_training(settings: Settings) -> _Training:
         results=made.results,
         warm_up=made.warm_up,
         is_warm=made.is_warm,
+        tidy=made.tidy,
         plan=made.plan,
     )
 
 
-def _tidy(datasets: DatasetService, jobs: JobService) -> None:
-    datasets.remove_old_drafts()
-    jobs.forget_deleted()
+def _tidy(*steps: Callable[[], None]) -> None:
+    for step in steps:
+        try:
+            step()
+        except Unavailable:
+            logger.warning("Not all is tidied; the next start tries again", exc_info=True)
 
 
 def _has_active_job(jobs: JobStore, dataset_id: DatasetId) -> bool:

@@ -171,6 +171,14 @@ class JobStore(Protocol):
         """
         ...
 
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        """Those of the ids that are a job's, in one statement."""
+        ...
+
+    def tidy(self, before: datetime) -> None:
+        """Remove what deletions that were cut short before a moment have left; nobody sees it, no event is lost."""
+        ...
+
 
 class DatasetStore(Protocol):
     """Records of uploaded datasets, drafts included. Safe under threads and several processes."""
@@ -207,6 +215,10 @@ class DatasetStore(Protocol):
         """
         ...
 
+    def tidy(self, before: datetime) -> None:
+        """Remove what deletions that were cut short before a moment have left; nobody sees it."""
+        ...
+
 
 class FileStore(Protocol):
     """Files by key; keys are ours (ids and fixed names), never a user's words."""
@@ -233,6 +245,14 @@ class FileStore(Protocol):
 
     def delete_all(self, prefix: str) -> None:
         """Remove every file whose key starts with ``prefix/``; nothing happens when there are none."""
+        ...
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The names of the folders directly below ``prefix/``, in order; an empty one may be among them."""
+        ...
+
+    def written_at(self, key: str) -> datetime | None:
+        """When the file was last written, aware UTC; ``None`` when there is none."""
         ...
 
 
@@ -349,6 +369,14 @@ class Executor(Protocol):
         """
         ...
 
+    def alive(self) -> Mapping[str, RunId]:
+        """Every run that has not ended, by its token, whoever submitted it here.
+
+        Raises:
+            ExecutorUnavailable: they can't be listed now.
+        """
+        ...
+
     def tokens(self) -> tuple[str, ...]:
         """The tokens of all runs of which something is kept, but for older ones that are forgotten without us.
 
@@ -392,11 +420,23 @@ class RunTracker(Protocol):
         ...
 
     def close_run(self, run_id: MlflowRunId, *, status: str) -> None:
-        """Mark a run that could not do so itself as FAILED or KILLED; harmless when it already ended."""
+        """Mark a run that could not do so itself as FAILED, KILLED or FINISHED; harmless when it already ended."""
+        ...
+
+    def open_runs(self) -> Mapping[MlflowRunId, tuple[JobId, int]]:
+        """Every run that nobody has ended yet, with its job and the number of the attempt.
+
+        Raises:
+            TrackingUnavailable: MLflow does not answer.
+        """
         ...
 
     def delete_run(self, run_id: MlflowRunId) -> None:
         """Remove a run and hide its artifacts; harmless when there is none."""
+        ...
+
+    def delete_runs(self, job_id: JobId) -> None:
+        """The same for every run of a job, also one that the job never got to know."""
         ...
 
 

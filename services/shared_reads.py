@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar, cast
 
 from services.domain.job import Job, JobEvent, JobId, JobStatus
-from services.ports import JobFilter, JobPage, JobStore
+from services.ports import JobFilter, JobPage, JobStore, Usage
 
 _MOST: Final = 500  # answers kept at once; a page of jobs is some 100 KB
 T = TypeVar("T")
@@ -78,6 +79,9 @@ class SharedReads:
     def counts(self, owner: str | None = None) -> Mapping[JobStatus, int]:
         return self._shared(("counts", owner), partial(self._store.counts, owner))
 
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Usage, ...]:
+        return self._shared(("usage", where), partial(self._store.usage, where, now))
+
     def active(self) -> tuple[Job, ...]:
         """Asked anew each time: by the reconciler alone, which is to see what other processes did."""
         jobs = self._store.active()
@@ -93,6 +97,12 @@ class SharedReads:
             self._store.delete(job, event)
         finally:
             self._forget()
+
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        return self._store.known(job_ids)
+
+    def tidy(self, before: datetime) -> None:
+        self._store.tidy(before)
 
     def _shared(self, question: Hashable, ask: Callable[[], T]) -> T:
         with self._lock:

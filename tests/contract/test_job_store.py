@@ -552,3 +552,20 @@ def test_ten_thousand_jobs_are_listed_by_index(database: Database) -> None:
     assert page.jobs[0].job_id == "j9957"
     assert template.owner == "nobody"
     assert took < 0.5
+
+
+def test_known_are_the_jobs_that_are_there(store: JobStore) -> None:
+    for name in ("j1", "j2", "j3"):
+        added(store, name)
+    gone = added(store, "j4")
+    store.delete(gone, event(gone, EventKind.DELETED))
+    assert store.known([JobId("j1"), JobId("j3"), JobId("j4"), JobId("j'5")]) == {"j1", "j3"}
+    assert store.known([]) == frozenset()
+
+
+def test_tidying_leaves_jobs_and_trails_alone(store: JobStore) -> None:
+    gone, kept = added(store, "j1"), added(store, "j2")
+    store.delete(gone, event(gone, EventKind.DELETED))
+    store.tidy(START + timedelta(days=1))
+    assert store.get(kept.job_id) == kept
+    assert [e.kind for e in store.events(gone.job_id)] == [EventKind.CREATED, EventKind.DELETED]

@@ -32,6 +32,7 @@ from services.domain.job import (
     RunId,
 )
 from services.jobs import JobService, Limits
+from services.left_overs import LeftOvers
 from services.ports import RunState
 from services.reconciler import Health
 from services.results import ResultService
@@ -76,10 +77,10 @@ class Stage:
         def new_id() -> str:
             return f"id{next(ids)}"
 
-        shared = {"jobs": self.jobs, "executor": self.executor, "tracker": self.tracker, "clock": self.clock}
+        left_overs = LeftOvers(jobs=self.jobs, files=self.files, executor=self.executor, tracker=self.tracker)
         service = JobService(
-            **shared, datasets=self.datasets, files=self.files, limits=Limits(per_user=5, overall=10),
-            wake=lambda: None, new_id=new_id,
+            jobs=self.jobs, datasets=self.datasets, executor=self.executor, left_overs=left_overs, clock=self.clock,
+            limits=Limits(per_user=5, overall=10), wake=lambda: None, notice=lambda _: None, new_id=new_id,
         )  # fmt: skip
         self.runtime = bootstrap.install(
             Runtime(

@@ -37,6 +37,7 @@ class DatabricksTraining:
 
     Attributes:
         warm_up: opens MLflow and publishes the training code, so that the first submission need not.
+        tidy: removes training code that no run names any more.
     """
 
     files: VolumeFileStore
@@ -46,6 +47,7 @@ class DatabricksTraining:
     plan: Plan
     warm_up: Callable[[], None]
     is_warm: Callable[[], bool]
+    tidy: Callable[[], None]
 
 
 def databricks_training(settings: Settings, *, host: str, client_id: str | None) -> DatabricksTraining:
@@ -63,7 +65,8 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
     patient = Workspace.by_environment(retry_timeout_s=settings.job_submit_timeout_seconds, http_timeout_s=_REQUEST_S)
     reading = Workspace.by_environment(retry_timeout_s=_READ_BUDGET_S, http_timeout_s=_REQUEST_S)
     files = VolumeFileStore(reading, volume, cache / "files")
-    code = _code(settings, files)
+    package = TrainingPackage(files)
+    code = package.published if settings.training_entry_point is None else _named(settings.training_entry_point)
     mlflow = DatabricksMlflow(
         reading,
         f"dbfs:{volume}/mlflow",
@@ -106,6 +109,7 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
         plan=plan,
         warm_up=warm_up,
         is_warm=lambda: mlflow.is_ready,
+        tidy=package.remove_old,
     )
 
 
@@ -122,9 +126,7 @@ def compute_settings(settings: Settings, cloud: Cloud) -> ComputeSettings:
     )
 
 
-def _code(settings: Settings, files: VolumeFileStore) -> Callable[[], Published]:
-    """The code of the app itself, published, unless the settings name an entry point that is there already."""
-    if settings.training_entry_point is None:
-        return TrainingPackage(files).published
-    named = Published(entry_point=settings.training_entry_point, requirements="")
+def _named(entry_point: str) -> Callable[[], Published]:
+    """Code that is there already."""
+    named = Published(entry_point=entry_point, requirements="")
     return lambda: named
