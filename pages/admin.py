@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.ui.errors import error_boundary, guarded, notify
 from pages.ui.format import STATUS_TEXTS, ago, count, escape, moment
+from pages.ui.installation import installation
 from pages.ui.job_table import job_table, pager, status_filter
 from pages.ui.refresh import last_known, refresh_while
 from pages.ui.session import current_user, runtime, timezone
@@ -108,6 +109,7 @@ who = current_user()
 if who.is_admin:
     st.title("Admin")
     everybody(who)
+    installation(who)
 else:
     st.title("Page not found")
     st.write("There is no such page, or it is not for you.")

@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -23,7 +23,8 @@ from services.adapters.sqlite.datasets import SqliteDatasetStore
 from services.adapters.sqlite.jobs import SqliteJobStore
 from services.adapters.system import SystemClock
 from services.datasets import DatasetService
-from services.domain.errors import Unavailable
+from services.domain.access import SYSTEM
+from services.domain.errors import StoreUnavailable, Unavailable
 from services.domain.job import ACTIVE, DatasetId
 from services.identity import Identity
 from services.jobs import JobService, Limits
@@ -38,18 +39,20 @@ from services.ports import (
     JobFilter,
     JobStore,
     Plan,
+    Probe,
     ResultStore,
     RunTracker,
 )  # fmt: skip
 from services.reconciler import Reconciler
 from services.results import ResultService
+from services.self_check import STORE, SelfCheck, disk_has_room, files_work, stores_work
 from services.settings import Settings, StateStore, read_settings
 from services.shared_reads import SharedReads
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_EXPERIMENT: Final = "finance-forecast"
-_IDLE_POLL_S: Final = 30.0  # asking SQLite costs nothing
+_IDLE_POLL_S: Final = 30.0
 _CUT_SHORT: Final = timedelta(hours=1)  # a deletion that began longer ago was cut short
 
 
@@ -64,7 +67,9 @@ class Runtime:
     Attributes:
         warm_up: opens what is slow to open; run in a thread at start, so that the server answers at once.
         is_warm: whether that is done.
-        tidy: removes what nobody will ask for any more; run in the same thread afterwards.
+        self_check: tries everything the installation depends on; run in the same thread afterwards.
+        is_store_well: whether the job store answers, as far as it can be told without a cost.
+        tidy: removes what nobody will ask for any more; run in the same thread at last.
         close: gives back what the adapters hold.
     """
 
@@ -74,6 +79,8 @@ class Runtime:
     datasets: DatasetService
     results: ResultService
     reconciler: Reconciler
+    self_check: SelfCheck
+    is_store_well: Callable[[], bool]
     identity: Identity = field(default_factory=Identity)
     warm_up: Callable[[], None] = _nothing
     is_warm: Callable[[], bool] = lambda: True
@@ -95,6 +102,7 @@ class Runtime:
             self.warm_up()
         except Unavailable:
             logger.warning("Not ready yet; the next use tries again", exc_info=True)
+        self.self_check.run(SYSTEM)
         self.tidy()
 
 
@@ -111,6 +119,14 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
     jobs, datasets = state.jobs, state.datasets
     training = _training(settings)
     files, executor, tracker = training.files, training.executor, training.tracker
+    self_check = SelfCheck(
+        {
+            STORE: lambda: stores_work(jobs, datasets, clock, state.place),
+            "Files": lambda: files_work(files, training.place),
+            **training.probes,
+        },
+        clock,
+    )
     lifecycle = Lifecycle(
         jobs=jobs,
         datasets=datasets,
@@ -132,7 +148,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         clock=clock,
         poll_s=settings.job_poll_interval_seconds,
         before_sleep=left_overs.end_unwanted,
-        idle_poll_s=state.idle_poll_s,
+        idle_poll_s=_IDLE_POLL_S if state.is_free else None,
     )
     new_id = partial(secrets.token_hex, 8)
     job_service = JobService(
@@ -163,6 +179,8 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         results=ResultService(jobs=job_service, results=training.results),
         reconciler=reconciler,
         identity=_identity(settings),
+        self_check=self_check,
+        is_store_well=partial(_answers, jobs) if state.is_free else partial(_answered, self_check, reconciler),
         warm_up=training.warm_up,
         is_warm=training.is_warm,
         tidy=lambda: _tidy(
@@ -196,13 +214,15 @@ class _StateStore:
     """Where jobs and datasets are kept.
 
     Attributes:
-        idle_poll_s: between looks while nothing is active; ``None`` where each look costs money.
+        place: for a person.
+        is_free: asking costs nothing; where it costs money, nothing is asked while nobody needs the answer.
     """
 
     jobs: JobStore
     datasets: DatasetStore
     close: Callable[[], None]
-    idle_poll_s: float | None
+    place: str
+    is_free: bool
 
 
 def _state_store(settings: Settings) -> _StateStore:
@@ -213,7 +233,8 @@ def _state_store(settings: Settings) -> _StateStore:
                 jobs=SqliteJobStore(file),
                 datasets=SqliteDatasetStore(file),
                 close=file.close,
-                idle_poll_s=_IDLE_POLL_S,
+                place=str(settings.state_db),
+                is_free=True,
             )
         case StateStore.UNITY_CATALOG:
             return _delta_store(settings)
@@ -241,15 +262,23 @@ def _delta_store(settings: Settings) -> _StateStore:
         jobs=SharedReads(DeltaJobStore(database), max_age_s=settings.job_poll_interval_seconds),
         datasets=DeltaDatasetStore(database),
         close=database.close,
-        idle_poll_s=None,
+        place=tables.place,
+        is_free=False,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Training:
-    """Where training runs, and where its files and results are."""
+    """Where training runs, and where its files and results are.
+
+    Attributes:
+        place: of the files, for a person.
+        probes: for the self-check.
+    """
 
     files: FileStore
+    place: str
+    probes: Mapping[str, Probe]
     executor: Executor
     tracker: RunTracker
     results: ResultStore
@@ -282,6 +311,8 @@ def _local_training(settings: Settings) -> _Training:
     )
     return _Training(
         files=LocalFileStore(settings.files_dir),
+        place=str(settings.files_dir),
+        probes={"MLflow": mlflow.prove, "Disk": partial(disk_has_room, settings.forecast_home)},
         executor=executor,
         tracker=MlflowTracker(mlflow),
         results=MlflowResults(mlflow),
@@ -299,6 +330,8 @@ def _delegated_training(settings: Settings) -> _Training:
     )
     return _Training(
         files=made.files,
+        place=str(settings.forecast_volume),
+        probes=made.probes,
         executor=made.executor,
         tracker=made.tracker,
         results=made.results,
@@ -307,6 +340,20 @@ def _delegated_training(settings: Settings) -> _Training:
         tidy=made.tidy,
         plan=made.plan,
     )
+
+
+def _answers(jobs: JobStore) -> bool:
+    try:
+        jobs.counts()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def _answered(self_check: SelfCheck, reconciler: Reconciler) -> bool:
+    """Whether the store answered when it was last asked; the reconciler's own failures are told for themselves."""
+    failed_at, seen_at = self_check.failed_at(STORE), reconciler.health.last_success_at
+    return failed_at is None or (seen_at is not None and seen_at > failed_at)
 
 
 def _tidy(*steps: Callable[[], None]) -> None:

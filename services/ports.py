@@ -465,3 +465,10 @@ class ResultStore(Protocol):
     def file(self, run_id: MlflowRunId, artifact: str) -> Path | None:
         """An artifact as a file on this machine; ``None`` when the run has no such artifact."""
         ...
+
+
+Probe = Callable[[], str]
+"""Tries one thing that the installation depends on, the way the app uses it, and says in a sentence what it found.
+
+Raises ``ForecastAppError`` where it fails: ``SetupProblem`` with what mends it, or ``Unavailable``.
+"""

@@ -33,9 +33,10 @@ from services.domain.job import (
 )
 from services.jobs import JobService, Limits
 from services.left_overs import LeftOvers
-from services.ports import RunState
+from services.ports import Probe, RunState
 from services.reconciler import Health
 from services.results import ResultService
+from services.self_check import SelfCheck
 from services.settings import Settings
 from tests.support.fakes import START, FakeClock, FakeTracker, ScriptedExecutor
 from tests.support.results import ROLES, SERIES, FolderResults, spec, write_run
@@ -68,10 +69,12 @@ class Stage:
     reconciler: StandingReconciler = field(default_factory=StandingReconciler)
     jobs: MemoryJobStore = field(default_factory=MemoryJobStore)
     datasets: MemoryDatasetStore = field(default_factory=MemoryDatasetStore)
+    probes: dict[str, Probe] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.files = LocalFileStore(self.folder / "files")
         self.results = FolderResults(self.folder / "artifacts")
+        self.self_check = SelfCheck(self.probes, self.clock)
         ids = count(1)
 
         def new_id() -> str:
@@ -92,6 +95,8 @@ class Stage:
                 ),
                 results=ResultService(jobs=service, results=self.results),
                 reconciler=self.reconciler,
+                self_check=self.self_check,
+                is_store_well=lambda: True,
             )
         )
 

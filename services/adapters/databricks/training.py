@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from databricks.sdk.environments import Cloud as SdkCloud
 from databricks.sdk.environments import get_environment_for_hostname
 
+from services.adapters.databricks.checks import workspace_checks
 from services.adapters.databricks.cluster import ClusterSettings
 from services.adapters.databricks.executor import DatabricksExecutor, RunSettings
 from services.adapters.databricks.package import Published, TrainingPackage
@@ -20,7 +21,7 @@ from services.adapters.mlflow.tracker import MlflowTracker
 from services.domain.compute import Cloud, ComputePlan, ComputeSettings, Size, Workload, plan_compute
 from services.domain.dataset import Dataset
 from services.domain.failure import Cause
-from services.ports import Plan
+from services.ports import Plan, Probe
 from services.settings import Settings
 from training.spec import ForecastSpec
 
@@ -38,6 +39,7 @@ class DatabricksTraining:
     Attributes:
         warm_up: opens MLflow and publishes the training code, so that the first submission need not.
         tidy: removes training code that no run names any more.
+        probes: for the self-check.
     """
 
     files: VolumeFileStore
@@ -48,6 +50,7 @@ class DatabricksTraining:
     warm_up: Callable[[], None]
     is_warm: Callable[[], bool]
     tidy: Callable[[], None]
+    probes: Mapping[str, Probe]
 
 
 def databricks_training(settings: Settings, *, host: str, client_id: str | None) -> DatabricksTraining:
@@ -76,6 +79,15 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
     )
     artifacts = VolumeArtifacts(reading, mlflow, cache / "results")
     compute = compute_settings(settings, cloud)
+    cluster = ClusterSettings(
+        cloud=cloud,
+        policy_id=settings.cluster_policy_id,
+        instance_pool_id=settings.instance_pool_id,
+        instance_profile=settings.cluster_instance_profile,
+        single_user_name=client_id,
+        cluster_id=settings.dedicated_cluster_id,
+        cluster_name=settings.dedicated_cluster_name,
+    )
 
     def plan(spec: ForecastSpec, dataset: Dataset, size: Size | None, causes: Sequence[Cause]) -> ComputePlan:
         load = Workload.of(spec, n_rows=dataset.row_count, n_series=dataset.series_count)
@@ -92,15 +104,7 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
             package=code,
             settings=RunSettings(
                 app=settings.databricks_app_name or DEFAULT_APP,
-                cluster=ClusterSettings(
-                    cloud=cloud,
-                    policy_id=settings.cluster_policy_id,
-                    instance_pool_id=settings.instance_pool_id,
-                    instance_profile=settings.cluster_instance_profile,
-                    single_user_name=client_id,
-                    cluster_id=settings.dedicated_cluster_id,
-                    cluster_name=settings.dedicated_cluster_name,
-                ),
+                cluster=cluster,
                 viewers=settings.admin_group,
             ),
         ),
@@ -110,6 +114,12 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
         warm_up=warm_up,
         is_warm=lambda: mlflow.is_ready,
         tidy=package.remove_old,
+        probes={
+            "MLflow": mlflow.prove,
+            **workspace_checks(
+                reading, settings, cluster=cluster, compute=compute, entry_point=lambda: code().entry_point
+            ),
+        },
     )
 
 
