@@ -6,7 +6,7 @@ technology's errors into ``Unavailable`` ones with ``raise … from``; nothing e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import pandas as pd
+import pyarrow as pa
 
 from services.domain.compute import ComputePlan, Size
 from services.domain.dataset import Dataset
@@ -30,7 +31,9 @@ from services.domain.job import (
     Progress,
     RunId,
 )
+from services.domain.login import Login
 from services.domain.stage import StageStart
+from services.domain.table import TableFacts, TableName, TableVersion
 from training.spec import ForecastSpec
 
 Plan = Callable[[ForecastSpec, Dataset, Size | None, Sequence[Cause]], ComputePlan]
@@ -217,6 +220,56 @@ class DatasetStore(Protocol):
 
     def tidy(self, before: datetime) -> None:
         """Remove what deletions that were cut short before a moment have left; nobody sees it."""
+        ...
+
+
+class TableSource(Protocol):
+    """Tables of Unity Catalog, read with the rights of the person whose login comes with each call.
+
+    Nothing is shared between two logins and nothing of one is kept. Every method raises:
+
+    - ``LoginRefused``: the login has run out, or lacks a scope;
+    - ``TableRefused``: the person may not, or there is no such thing; the message names the missing grant;
+    - ``TablesUnavailable``: no answer in time, as from a warehouse that is starting.
+    """
+
+    def catalogs(self, login: Login) -> tuple[str, ...]:
+        """Names of the catalogs the person may use, sorted."""
+        ...
+
+    def schemas(self, login: Login, catalog: str) -> tuple[str, ...]:
+        """Names of a catalog's schemas that the person may use, sorted."""
+        ...
+
+    def tables(self, login: Login, catalog: str, schema: str) -> tuple[str, ...]:
+        """Names of a schema's tables and views that the person may read, sorted."""
+        ...
+
+    def describe(self, login: Login, name: TableName) -> TableFacts:
+        """What the catalog knows of a table, its columns in their order."""
+        ...
+
+    def count(self, login: Login, table: TableFacts, *, up_to: int) -> int:
+        """How many rows it has; where only reading tells, not counted beyond ``up_to``."""
+        ...
+
+    def version(self, login: Login, table: TableFacts) -> TableVersion | None:
+        """Its latest version; ``None`` where it has none."""
+        ...
+
+    def rows(
+        self,
+        login: Login,
+        table: TableFacts,
+        columns: Sequence[str],
+        *,
+        version: TableVersion | None = None,
+        limit: int,
+    ) -> Iterator[pa.Table]:
+        """The first ``limit`` rows in no order, in parts of bearable size; at least one part, which may be empty.
+
+        Moments (TIMESTAMP) are given in UTC, without a zone. A connection is held until the iterator is closed.
+        """
         ...
 
 

@@ -4,6 +4,8 @@ ForecastAppError           everything we raise on purpose; the text is for the u
 ├── NotFound               no such job, dataset or result, or not yours: both read the same
 ├── NotAllowed             an admin's action asked for by someone else
 ├── InvalidInput           a file or form that can't be used as it is
+├── TableRefused           a table, or a list of tables, that the user's own rights do not open
+│   └── LoginRefused       no right at all came with the request, or it has run out
 ├── LimitReached           too many active jobs
 ├── IllegalTransition      the job is not in a state that allows this
 ├── StaleJob               somebody else changed the job first: read it again
@@ -14,7 +16,8 @@ ForecastAppError           everything we raise on purpose; the text is for the u
     ├── StoreUnavailable
     ├── ExecutorUnavailable
     ├── TrackingUnavailable
-    └── DirectoryUnavailable
+    ├── DirectoryUnavailable
+    └── TablesUnavailable
 """
 
 from __future__ import annotations
@@ -52,6 +55,24 @@ class InvalidInput(ForecastAppError):
         self.remedy = remedy
         self.field = field
         super().__init__(f"{message} {remedy}".strip())
+
+
+class TableRefused(ForecastAppError):
+    """Databricks does not let this person do it; says what is missing and who can give it.
+
+    Args:
+        reason: what was refused, a sentence.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, reason: str, *, remedy: str = "") -> None:
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(f"{reason} {remedy}".strip())
+
+
+class LoginRefused(TableRefused):
+    """There is no token of the person's, or it is no longer valid."""
 
 
 class LimitReached(ForecastAppError):
@@ -136,3 +157,7 @@ class TrackingUnavailable(Unavailable):
 
 class DirectoryUnavailable(Unavailable):
     """It can't be told now who belongs to a group."""
+
+
+class TablesUnavailable(Unavailable):
+    """The workspace's catalog or its SQL warehouse does not answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from databricks.sdk.core import Config
 
@@ -18,6 +19,13 @@ from tests.support.workspace.rest_identity import APP_CLIENT_ID, APP_CLIENT_SECR
 from tests.support.workspace.rest_jobs import JobsApi
 from tests.support.workspace.rest_mlflow import MlflowProxy
 from tests.support.workspace.runs import Runs
+
+
+class Api(Protocol):
+    """A part of the REST API."""
+
+    def register(self, routes: Routes) -> None:
+        """Add its endpoints."""
 
 
 class RestWorkspace:
@@ -74,6 +82,10 @@ class RestWorkspace:
             retry_timeout_seconds=retry_timeout_seconds,
             http_timeout_seconds=http_timeout_seconds,
         )
+
+    def serve(self, api: Api) -> None:
+        """Answer for one more part of the API."""
+        api.register(self._closed)
 
     @contextmanager
     def running(self) -> Iterator[RestWorkspace]:
