@@ -39,6 +39,7 @@ from services.ports import (
 from services.reconciler import Reconciler
 from services.results import ResultService
 from services.settings import Settings, StateStore, read_settings
+from services.tables import TableService
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Runtime:
         is_warm: whether that is done.
         tidy: removes what nobody will ask for any more; run in the same thread afterwards.
         close: gives back what the adapters hold.
+        tables: people's own tables; ``None`` without a workspace and a SQL warehouse.
     """
 
     settings: Settings
@@ -67,6 +69,7 @@ class Runtime:
     datasets: DatasetService
     results: ResultService
     reconciler: Reconciler
+    tables: TableService | None = None
     warm_up: Callable[[], None] = _nothing
     is_warm: Callable[[], bool] = lambda: True
     tidy: Callable[[], None] = _nothing
@@ -154,6 +157,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         datasets=dataset_service,
         results=ResultService(jobs=job_service, results=training.results),
         reconciler=reconciler,
+        tables=_tables(settings, dataset_service, clock),
         warm_up=training.warm_up,
         is_warm=training.is_warm,
         tidy=lambda: _tidy(dataset_service, job_service),
@@ -209,6 +213,24 @@ def _delta_store(settings: Settings) -> _StateStore:
     database = DeltaDatabase(Warehouse(connect, place=tables.place, patience=patience), tables)
     return _StateStore(
         jobs=DeltaJobStore(database), datasets=DeltaDatasetStore(database), close=database.close, idle_poll_s=None
+    )
+
+
+def _tables(settings: Settings, datasets: DatasetService, clock: Clock) -> TableService | None:
+    """People's own tables, where a workspace and a SQL warehouse are named."""
+    warehouse_id, host = settings.databricks_warehouse_id, os.environ.get("DATABRICKS_HOST", "")
+    if warehouse_id is None or not (host or os.environ.get("DATABRICKS_CONFIG_PROFILE")):
+        return None
+    from services.adapters.uc.access import WorkspaceAccess
+    from services.adapters.uc.source import READING, UnityTableSource
+
+    access = WorkspaceAccess(host=host, warehouse_id=warehouse_id, extra=settings.sql_connection_args, patience=READING)
+    return TableService(
+        source=UnityTableSource(access),
+        datasets=datasets,
+        clock=clock,
+        max_rows=settings.max_table_rows,
+        max_mb=settings.max_upload_mb,
     )
 
 

@@ -10,7 +10,8 @@ import streamlit as st
 from services import bootstrap
 from services.bootstrap import Runtime
 from services.domain.access import LOCAL_USER, User
-from services.domain.errors import NotAllowed
+from services.domain.errors import LoginRefused, NotAllowed
+from services.domain.login import OWN_LOGIN, SCOPES, Login
 
 
 def runtime() -> Runtime:
@@ -34,6 +35,27 @@ def current_user() -> User:
     if not name:
         raise NotAllowed("use this app", "people signed in through Databricks")
     return User(name=name, is_admin=name in {admin.lower() for admin in settings.admin_users})
+
+
+def current_login() -> Login:
+    """With whose rights tables are read for the person in front of this browser.
+
+    Inside Databricks Apps with the token that the proxy forwards, and never with the app's own login; elsewhere the
+    login of this process is its only user's.
+
+    Raises:
+        LoginRefused: inside Databricks Apps without a token.
+    """
+    if not runtime().settings.databricks_app_name:
+        return OWN_LOGIN
+    token = (st.context.headers.get("X-Forwarded-Access-Token") or "").strip()
+    if not token:
+        raise LoginRefused(
+            "This app has no user authorization, so it can't read tables in your name.",
+            remedy=f"Ask an admin of the app to add the scopes {', '.join(SCOPES[:-1])} and {SCOPES[-1]} to it, then "
+            "reload the page.",
+        )
+    return Login(token)
 
 
 def timezone() -> tzinfo:
