@@ -48,6 +48,7 @@ from services.results import ResultService
 from services.self_check import STORE, SelfCheck, disk_has_room, files_work, stores_work
 from services.settings import Settings, StateStore, read_settings
 from services.shared_reads import SharedReads
+from services.tables import TableService
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Runtime:
         is_store_well: whether the job store answers, as far as it can be told without a cost.
         tidy: removes what nobody will ask for any more; run in the same thread at last.
         close: gives back what the adapters hold.
+        tables: people's own tables; ``None`` without a workspace and a SQL warehouse.
     """
 
     settings: Settings
@@ -82,6 +84,7 @@ class Runtime:
     self_check: SelfCheck
     is_store_well: Callable[[], bool]
     identity: Identity = field(default_factory=Identity)
+    tables: TableService | None = None
     warm_up: Callable[[], None] = _nothing
     is_warm: Callable[[], bool] = lambda: True
     tidy: Callable[[], None] = _nothing
@@ -181,6 +184,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         identity=_identity(settings),
         self_check=self_check,
         is_store_well=partial(_answers, jobs) if state.is_free else partial(_answered, self_check, reconciler),
+        tables=_tables(settings, dataset_service, clock),
         warm_up=training.warm_up,
         is_warm=training.is_warm,
         tidy=lambda: _tidy(
@@ -264,6 +268,24 @@ def _delta_store(settings: Settings) -> _StateStore:
         close=database.close,
         place=tables.place,
         is_free=False,
+    )
+
+
+def _tables(settings: Settings, datasets: DatasetService, clock: Clock) -> TableService | None:
+    """People's own tables, where a workspace and a SQL warehouse are named."""
+    warehouse_id, host = settings.databricks_warehouse_id, os.environ.get("DATABRICKS_HOST", "")
+    if warehouse_id is None or not (host or os.environ.get("DATABRICKS_CONFIG_PROFILE")):
+        return None
+    from services.adapters.uc.access import WorkspaceAccess
+    from services.adapters.uc.source import READING, UnityTableSource
+
+    access = WorkspaceAccess(host=host, warehouse_id=warehouse_id, extra=settings.sql_connection_args, patience=READING)
+    return TableService(
+        source=UnityTableSource(access),
+        datasets=datasets,
+        clock=clock,
+        max_rows=settings.max_table_rows,
+        max_mb=settings.max_upload_mb,
     )
 
 

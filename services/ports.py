@@ -6,7 +6,7 @@ technology's errors into ``Unavailable`` ones with ``raise … from``; nothing e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -249,12 +249,12 @@ class TableSource(Protocol):
         """What the catalog knows of a table, its columns in their order."""
         ...
 
-    def count(self, login: Login, table: TableFacts, *, up_to: int) -> int:
-        """How many rows it has; where only reading tells, not counted beyond ``up_to``."""
+    def count(self, login: Login, table: TableFacts) -> int | None:
+        """How many rows it has; ``None`` where only reading all of them would tell."""
         ...
 
     def version(self, login: Login, table: TableFacts) -> TableVersion | None:
-        """Its latest version; ``None`` where it has none."""
+        """Its latest version; ``None`` where it has none, or the person may read it but not ask for it."""
         ...
 
     def rows(
@@ -265,10 +265,10 @@ class TableSource(Protocol):
         *,
         version: TableVersion | None = None,
         limit: int,
-    ) -> Iterator[pa.Table]:
+    ) -> Generator[pa.Table, None, None]:
         """The first ``limit`` rows in no order, in parts of bearable size; at least one part, which may be empty.
 
-        Moments (TIMESTAMP) are given in UTC, without a zone. A connection is held until the iterator is closed.
+        Moments (TIMESTAMP) are given in UTC, without a zone. A connection is held until the generator is closed.
         """
         ...
 

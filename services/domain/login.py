@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Final, NoReturn
+
+SCOPES: Final = ("sql", "catalog.catalogs:read", "catalog.schemas:read", "catalog.tables:read")
+"""What an app's user authorization needs for its tokens to read tables."""
 
 
 class Login:

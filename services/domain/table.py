@@ -78,7 +78,7 @@ class TableFacts:
 
     Attributes:
         kind: for a person, such as ``table``, ``view``, ``materialized view``.
-        is_delta: it has versions, and counting its rows costs nothing.
+        is_delta: it is stored as a Delta table.
         is_filtered: people see different rows.
     """
 
@@ -98,6 +98,14 @@ class TableFacts:
     def left_out(self) -> tuple[TableColumn, ...]:
         """The columns that can't be used."""
         return tuple(column for column in self.columns if not column.is_plain)
+
+    @property
+    def has_versions(self) -> bool:
+        """Whether an earlier state can be read, and its rows are counted without reading them.
+
+        Delta tables with filters or masks allow neither.
+        """
+        return self.is_delta and self.is_same_for_all
 
     @property
     def is_same_for_all(self) -> bool:

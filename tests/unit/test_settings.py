@@ -181,7 +181,10 @@ def test_jobs_can_be_kept_in_unity_catalog(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.text == ""
     with caplog.at_level(logging.WARNING):
         read_settings(place)
-    assert "UC_CATALOG, UC_SCHEMA, DATABRICKS_WAREHOUSE_ID" in caplog.text
+    assert "UC_CATALOG, UC_SCHEMA\n" in caplog.text, "the warehouse reads people's tables all the same"
+    with caplog.at_level(logging.WARNING):
+        read_settings({"MAX_TABLE_ROWS": "10"})
+    assert "Not used without DATABRICKS_WAREHOUSE_ID: MAX_TABLE_ROWS" in caplog.text
 
 
 @pytest.mark.parametrize(("said", "address"), [({}, "localhost"), ({"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"}, "0.0.0.0")])

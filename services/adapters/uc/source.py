@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -61,14 +61,13 @@ class UnityTableSource:
         with explained(f"look at table {name}", login):
             return _facts(name, self._access.rest(login).tables.get(path))
 
-    def count(self, login: Login, table: TableFacts, *, up_to: int) -> int:
-        sql = TableStatements(table.name)
-        is_in_log = table.is_delta and table.is_same_for_all
-        counted = self._table(login, table.name, sql.count() if is_in_log else sql.count_up_to(up_to))
-        return int(counted["n"][0].as_py())
+    def count(self, login: Login, table: TableFacts) -> int | None:
+        if not table.has_versions:
+            return None
+        return int(self._table(login, table.name, TableStatements(table.name).count())["n"][0].as_py())
 
     def version(self, login: Login, table: TableFacts) -> TableVersion | None:
-        if not (table.is_delta and table.is_same_for_all):  # with filters or masks there is no going back in time
+        if not table.has_versions:
             return None
         try:
             history = self._table(login, table.name, TableStatements(table.name).latest_version())
@@ -87,7 +86,7 @@ class UnityTableSource:
         *,
         version: TableVersion | None = None,
         limit: int,
-    ) -> Iterator[pa.Table]:
+    ) -> Generator[pa.Table, None, None]:
         statement = TableStatements(table.name).rows(columns, version=version, limit=limit)
         with self._explained(f"read table {table.name}", login), self._cursor(login) as cursor:
             self._execute(cursor, statement)

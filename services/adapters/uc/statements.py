@@ -25,13 +25,6 @@ class TableStatements:
         """All rows; of a Delta table its log knows them."""
         return Statement(name="count a table's rows", text=f"SELECT count(*) AS n FROM {self._table}")
 
-    def count_up_to(self, limit: int) -> Statement:
-        """Rows, of which no more than ``limit`` are read."""
-        return Statement(
-            name="count a view's rows",
-            text=f"SELECT count(*) AS n FROM (SELECT 1 AS one FROM {self._table} LIMIT {limit:d}) AS some",
-        )
-
     def latest_version(self) -> Statement:
         """Delta's own statement: Spark without Delta does not know it."""
         return Statement(name="ask for a table's version", text=f"DESCRIBE HISTORY {self._table} LIMIT 1")
