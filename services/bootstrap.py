@@ -26,7 +26,7 @@ from services.domain.errors import Unavailable
 from services.domain.job import ACTIVE, DatasetId
 from services.identity import Identity
 from services.jobs import JobService, Limits
-from services.lifecycle import Lifecycle, Plan
+from services.lifecycle import Lifecycle
 from services.ports import (
     Clock,
     DatasetStore,
@@ -35,6 +35,7 @@ from services.ports import (
     Groups,
     JobFilter,
     JobStore,
+    Plan,
     ResultStore,
     RunTracker,
 )  # fmt: skip
@@ -141,6 +142,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         limits=Limits(per_user=settings.max_active_jobs_per_user, overall=settings.max_active_jobs),
         wake=reconciler.wake,
         new_id=new_id,
+        plan=training.plan,
     )
     dataset_service = DatasetService(
         files=files,

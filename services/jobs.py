@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from services.domain.access import User
+from services.domain.compute import ComputePlan, Size
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import (
     ExecutorUnavailable,
@@ -21,7 +22,18 @@ from services.domain.errors import (
     StaleJob,
 )
 from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus, job_of
-from services.ports import Clock, DatasetStore, Executor, FileStore, JobFilter, JobPage, JobStore, RunTracker, Usage
+from services.ports import (
+    Clock,
+    DatasetStore,
+    Executor,
+    FileStore,
+    JobFilter,
+    JobPage,
+    JobStore,
+    Plan,
+    RunTracker,
+    Usage,
+)
 from training.spec import ColumnRoles, ForecastSpec
 
 logger = logging.getLogger(__name__)
@@ -42,6 +54,23 @@ class Limits:
     overall: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeOffer:
+    """What a job can run on.
+
+    Attributes:
+        usual: what the app chooses.
+        by_size: what a user can choose instead; empty where the machines are not ours to choose.
+    """
+
+    usual: ComputePlan
+    by_size: Mapping[Size, ComputePlan]
+
+    def plan(self, size: Size | None) -> ComputePlan:
+        """What the job runs on by the user's choice."""
+        return self.usual if size is None else self.by_size.get(size, self.usual)
+
+
 def job_files(job_id: JobId) -> str:
     """File-store prefix of everything a job keeps."""
     return f"jobs/{job_id}"
@@ -53,6 +82,7 @@ class JobService:
     Args:
         wake: tells the reconciler that there is something to do.
         new_id: makes the id of a new job.
+        plan: the machines for a job; none where training runs on this machine.
     """
 
     def __init__(
@@ -67,6 +97,7 @@ class JobService:
         limits: Limits,
         wake: Callable[[], None],
         new_id: Callable[[], str],
+        plan: Plan | None = None,
     ) -> None:
         self._jobs = jobs
         self._datasets = datasets
@@ -77,12 +108,28 @@ class JobService:
         self._limits = limits
         self._wake = wake
         self._new_id = new_id
+        self._plan = plan
         self._starting = threading.Lock()  # held from counting what is active to saving one more
 
     def create(
-        self, user: User, *, dataset_id: DatasetId, spec: ForecastSpec, name: str = "", request_id: str = ""
+        self,
+        user: User,
+        *,
+        dataset_id: DatasetId,
+        spec: ForecastSpec,
+        name: str = "",
+        request_id: str = "",
+        size: Size | None = None,
     ) -> Job:
         """A PENDING job; the same one again for the same non-empty ``request_id``.
+
+        Args:
+            user: who will own it.
+            dataset_id: what it forecasts.
+            spec: how.
+            name: made of the dataset's where empty.
+            request_id: of the form it is made by.
+            size: of its machines; ``None`` leaves it to the app. Without effect where there is nothing to choose.
 
         Raises:
             NotFound: no such dataset, or not the user's.
@@ -99,7 +146,36 @@ class JobService:
                 remedy=f"Use at most {MAX_NAME}.",
                 field="name",
             )
-        return self._add(user, dataset=dataset, spec=spec, name=title, request_id=request_id)
+        return self._add(user, dataset=dataset, spec=spec, name=title, request_id=request_id, size=size)
+
+    def compute_offer(self, user: User, dataset: Dataset, spec: ForecastSpec) -> ComputeOffer | None:
+        """What a spec over a dataset can run on; ``None`` where that is this machine. Asks nothing of any store.
+
+        Raises:
+            NotFound: the dataset is not the user's.
+        """
+        if not user.may_touch(dataset.owner):
+            raise NotFound("dataset", dataset.dataset_id)
+        if self._plan is None:
+            return None
+        usual = self._plan(spec, dataset, None, ())
+        sizes = () if usual.size is None else tuple(Size)
+        return ComputeOffer(usual=usual, by_size={size: self._plan(spec, dataset, size, ()) for size in sizes})
+
+    def choose_size(self, user: User, job_id: JobId, size: Size | None) -> Job:
+        """Give a PENDING job machines of another size; ``None`` leaves it to the app.
+
+        Raises:
+            IllegalTransition: the job was started or cancelled.
+        """
+
+        def change(job: Job) -> tuple[Job, JobEvent] | None:
+            resized = job.resized(size, self._clock.now())
+            if job.size is size:
+                return None
+            return resized, self._event(resized, EventKind.SIZE_CHOSEN, user, f"Size {size}" if size else "By the app")
+
+        return self._change(user, job_id, change)
 
     def clone(self, user: User, job_id: JobId) -> Job:
         """A new PENDING job of the user's with the configuration of another.
@@ -113,6 +189,7 @@ class JobService:
             dataset_id=job.dataset_id,
             spec=ForecastSpec.from_json(job.spec_json),
             name=f"{job.name[: MAX_NAME - 7]} (copy)",
+            size=job.size,
         )
 
     def start(self, user: User, job_id: JobId) -> Job:
@@ -273,7 +350,9 @@ class JobService:
             raise NotFound("job", job_id)
         return job
 
-    def _add(self, user: User, *, dataset: Dataset, spec: ForecastSpec, name: str, request_id: str) -> Job:
+    def _add(
+        self, user: User, *, dataset: Dataset, spec: ForecastSpec, name: str, request_id: str, size: Size | None
+    ) -> Job:
         now = self._clock.now()
         job = Job(
             job_id=JobId(self._new_id()),
@@ -287,6 +366,7 @@ class JobService:
             created_at=now,
             updated_at=now,
             request_id=request_id,
+            size=size,
         )
         added = self._jobs.add(job, self._event(job, EventKind.CREATED, user))
         if added.job_id == job.job_id:

@@ -6,7 +6,7 @@ technology's errors into ``Unavailable`` ones with ``raise … from``; nothing e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 
 import pandas as pd
 
-from services.domain.compute import ComputePlan
+from services.domain.compute import ComputePlan, Size
 from services.domain.dataset import Dataset
 from services.domain.failure import Cause
 from services.domain.job import (
@@ -30,6 +30,11 @@ from services.domain.job import (
     Progress,
     RunId,
 )
+from services.domain.stage import StageStart
+from training.spec import ForecastSpec
+
+Plan = Callable[[ForecastSpec, Dataset, Size | None, Sequence[Cause]], ComputePlan]
+"""The machines for an attempt: of the size a user chose or of the app's choice, after earlier ones ended so. Pure."""
 
 
 class Clock(Protocol):
@@ -283,6 +288,7 @@ class Observation:
         started_at: when computing began, aware UTC.
         ended_at: when it ended, aware UTC.
         page_url: the run's page elsewhere, if it has one.
+        stages: what it has gone through, as far as the executor can tell.
     """
 
     run_id: RunId
@@ -292,6 +298,7 @@ class Observation:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     page_url: str = ""
+    stages: tuple[StageStart, ...] = ()
 
 
 class Executor(Protocol):

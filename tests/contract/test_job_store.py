@@ -24,6 +24,7 @@ from services.adapters.delta.warehouse import Warehouse
 from services.adapters.memory.stores import MemoryJobStore
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.jobs import SqliteJobStore
+from services.domain.compute import Size
 from services.domain.errors import StaleJob, StoreUnavailable
 from services.domain.failure import Cause
 from services.domain.job import (
@@ -38,9 +39,11 @@ from services.domain.job import (
     Progress,
     RunId,
 )
+from services.domain.stage import Stage, StageStart
 from services.ports import JobFilter, JobStore
 from tests.support.fakes import START
 from tests.support.workspace.delta import fresh_schema
+from tests.support.workspace.fixtures import PLAN
 from tests.support.workspace.sql_server import SqlWarehouse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +60,20 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
             database.close()
         case "delta":
             yield DeltaJobStore(request.getfixturevalue("delta"))
+
+
+def test_an_attempt_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    database = Database(tmp_path / "state.db")
+    store = SqliteJobStore(database)
+    kept = store.add(job().start(START), event(job()))
+    earlier = (
+        '[{"number": 1, "token": "j1-1", "run_id": null, "mlflow_run_id": null, "is_automatic": false,'
+        f' "submitted_at": "{START.isoformat()}", "started_at": null, "ended_at": null, "cause": null, "message": ""}}]'
+    )
+    with database.writing() as connection:
+        connection.execute("UPDATE jobs SET attempts_json = ?", (earlier,))
+    assert store.get(kept.job_id) == kept
+    database.close()
 
 
 @pytest.fixture
@@ -99,9 +116,11 @@ def test_a_job_comes_back_as_it_went_in(store: JobStore) -> None:
     later = START + timedelta(seconds=3, microseconds=7)
     made = (
         job(name="Ünï ✓ '; DROP TABLE jobs; --", request_id="form-1")
+        .resized(Size.XL, later)
         .start(later)
-        .with_mlflow_run(MlflowRunId("m1"), later)
+        .with_mlflow_run(MlflowRunId("m1"), later, compute=PLAN)
         .accepted(RunId("r1"), "Queued", later)
+        .passed_through((StageStart(stage=Stage.QUEUED, began_at=later),), "https://workspace/#job/1/run/1", later)
         .observed(
             progress=Progress(percent=33.25, step="XGBoost", heartbeat_at=later), step="s", started_at=later, now=later
         )
@@ -382,6 +401,7 @@ from pathlib import Path
 from dataclasses import replace
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.jobs import SqliteJobStore
+from services.domain.compute import Size
 from services.domain.errors import StaleJob
 from services.domain.job import JobId
 store = SqliteJobStore(Database(Path({path!r})))

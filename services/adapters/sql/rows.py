@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from services.domain.compute import Size
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.job import (
     Attempt,
@@ -36,7 +37,7 @@ _OUTCOME: Final = TypeAdapter(Outcome)
 JOB_COLUMNS: Final = (
     "job_id", "owner", "name", "dataset_id", "dataset_name", "search_text", "status", "version", "created_at",
     "updated_at", "observed_at", "next_attempt_at", "automatic_retries", "spec_json", "attempts_json",
-    "progress_json", "outcome_json", "step", "error", "request_id",
+    "progress_json", "outcome_json", "step", "error", "request_id", "size",
 )  # fmt: skip
 EVENT_COLUMNS: Final = ("job_id", "at", "kind", "actor", "attempt", "detail")
 DATASET_COLUMNS: Final = tuple(field.name for field in fields(Dataset))
@@ -65,6 +66,7 @@ def job_row(job: Job, version: int) -> dict[str, Any]:
         "step": job.step,
         "error": job.error,
         "request_id": job.request_id,
+        "size": job.size,
     }
 
 
@@ -90,6 +92,7 @@ def job_of(row: Row) -> Job:
         outcome=None if row["outcome_json"] is None else _OUTCOME.validate_json(row["outcome_json"]),
         error=row["error"],
         request_id=row["request_id"],
+        size=None if row["size"] is None else Size(row["size"]),
     )
 
 
