@@ -15,6 +15,7 @@ import pytest
 
 from services.datasets import DatasetService
 from services.domain.access import User
+from services.domain.compute import Size
 from services.domain.errors import ForecastAppError, NotFound
 from services.domain.job import DatasetId, EventKind, Job, JobId
 from services.jobs import JobService
@@ -51,6 +52,7 @@ class Installation:
 
 ById = Callable[[Installation, User, str], Any]
 JOBS: Final[dict[str, ById]] = {
+    "choose_size": lambda i, u, x: i.jobs.choose_size(u, JobId(x), Size.L),
     "clone": lambda i, u, x: i.jobs.clone(u, JobId(x)),
     "start": lambda i, u, x: i.jobs.start(u, JobId(x)),
     "retry": lambda i, u, x: i.jobs.retry(u, JobId(x)),
@@ -62,6 +64,7 @@ JOBS: Final[dict[str, ById]] = {
 }
 JOBS_ELSEWHERE: Final = {
     "create": "by dataset: test_a_job_is_made_of_ones_own_dataset_only",
+    "compute_offer": "by dataset: test_what_a_job_may_run_on_is_told_of_ones_own_dataset_only",
     "find": "test_lists_hold_ones_own_whatever_is_asked_for",
     "counts": "test_lists_hold_ones_own_whatever_is_asked_for",
     "usage": "for admins: test_lists_hold_ones_own_whatever_is_asked_for",
@@ -185,6 +188,14 @@ def test_a_job_is_made_of_ones_own_dataset_only(installation: Installation) -> N
     assert create(BOB, "d1").replace("'d1'", "'nothing'") == create(BOB, "nothing")
     assert create(BOB, "d1").startswith(NotFound.__name__)
     assert create(ADMIN, "d1").startswith("an answer")
+
+
+def test_what_a_job_may_run_on_is_told_of_ones_own_dataset_only(installation: Installation) -> None:
+    def offer(user: User) -> str:
+        return outcome(lambda: installation.jobs.compute_offer(user, installation.kept, make_spec()))
+
+    assert offer(BOB) == f"NotFound: {NotFound('dataset', installation.kept.dataset_id)}"
+    assert offer(ANN) == offer(ADMIN) == "an answer: None"
 
 
 def test_lists_hold_ones_own_whatever_is_asked_for(installation: Installation) -> None:
