@@ -1,6 +1,6 @@
 # make run    start the app with everything it needs
 # make test   run the tests            make test-all   the long ones too
-# make check  lint, types, layers      make help       every target
+# make check  lint, types, bundle      make help       every target
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -27,11 +27,17 @@ test-slow: $(VENV)/.dev browser ## only the tests that take minutes
 
 test-all: test test-slow ## every test
 
-check: $(VENV)/.dev ## ruff, mypy, import-linter
+check: $(VENV)/.dev bundle ## ruff, mypy, import-linter, the deployment bundle
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bundle: $(VENV)/.dev ## check the deployment bundle (BUNDLE_SCHEMA=file asks the CLI's own schema too)
+	$(BIN)/python -m tools.bundle
+
+permissions: $(VENV)/.dev ## renew the table of permissions in docs/deploy.md
+	$(BIN)/python -m tools.bundle --write-permissions
 
 format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix .
@@ -67,4 +73,4 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.app
 	$(PIP) -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help run test test-slow test-all check format workspace browser bench lock clean
+.PHONY: help run test test-slow test-all check format bundle permissions workspace browser bench lock clean
