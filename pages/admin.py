@@ -32,10 +32,10 @@ def health() -> None:
 
 def counts(user: User) -> None:
     """How many jobs have each status."""
-    by_status = runtime().jobs.counts(user, everyone=True)
+    everybodys = [usage.counts for usage in runtime().jobs.usage(user)]
     with st.grid(len(JobStatus), min_column_width=100):
         for status in JobStatus:
-            st.metric(STATUS_TEXTS[status], by_status.get(status, 0), border=True)
+            st.metric(STATUS_TEXTS[status], sum(counts[status] for counts in everybodys), border=True)
 
 
 @st.fragment

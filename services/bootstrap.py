@@ -8,7 +8,7 @@ import random
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, assert_never
 
@@ -24,15 +24,18 @@ from services.adapters.system import SystemClock
 from services.datasets import DatasetService
 from services.domain.errors import Unavailable
 from services.domain.job import ACTIVE, DatasetId
+from services.identity import Identity
 from services.jobs import JobService, Limits
-from services.lifecycle import Lifecycle, Plan
+from services.lifecycle import Lifecycle
 from services.ports import (
     Clock,
     DatasetStore,
     Executor,
     FileStore,
+    Groups,
     JobFilter,
     JobStore,
+    Plan,
     ResultStore,
     RunTracker,
 )  # fmt: skip
@@ -67,6 +70,7 @@ class Runtime:
     datasets: DatasetService
     results: ResultService
     reconciler: Reconciler
+    identity: Identity = field(default_factory=Identity)
     warm_up: Callable[[], None] = _nothing
     is_warm: Callable[[], bool] = lambda: True
     tidy: Callable[[], None] = _nothing
@@ -138,6 +142,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         limits=Limits(per_user=settings.max_active_jobs_per_user, overall=settings.max_active_jobs),
         wake=reconciler.wake,
         new_id=new_id,
+        plan=training.plan,
     )
     dataset_service = DatasetService(
         files=files,
@@ -154,10 +159,25 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         datasets=dataset_service,
         results=ResultService(jobs=job_service, results=training.results),
         reconciler=reconciler,
+        identity=_identity(settings),
         warm_up=training.warm_up,
         is_warm=training.is_warm,
         tidy=lambda: _tidy(dataset_service, job_service),
         close=state.close,
+    )
+
+
+def _identity(settings: Settings) -> Identity:
+    """By the proxy's word inside Databricks Apps; the SDK is imported only where a group has to be asked for."""
+    if not settings.is_databricks_app:
+        return Identity()
+    groups: Groups | None = None
+    if settings.admin_group is not None:
+        from services.adapters.databricks.directory import workspace_groups
+
+        groups = workspace_groups()
+    return Identity(
+        is_behind_proxy=True, admin_users=settings.admin_users, admin_group=settings.admin_group, groups=groups
     )
 
 

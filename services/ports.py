@@ -6,19 +6,35 @@ technology's errors into ``Unavailable`` ones with ``raise … from``; nothing e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import pandas as pd
 
-from services.domain.compute import ComputePlan
+from services.domain.compute import ComputePlan, Size
 from services.domain.dataset import Dataset
 from services.domain.failure import Cause
-from services.domain.job import DatasetId, Job, JobEvent, JobId, JobStatus, MlflowRunId, Outcome, Progress, RunId
+from services.domain.job import (
+    ACTIVE,
+    DatasetId,
+    Job,
+    JobEvent,
+    JobId,
+    JobStatus,
+    MlflowRunId,
+    Outcome,
+    Progress,
+    RunId,
+)
+from services.domain.stage import StageStart
+from training.spec import ForecastSpec
+
+Plan = Callable[[ForecastSpec, Dataset, Size | None, Sequence[Cause]], ComputePlan]
+"""The machines for an attempt: of the size a user chose or of the app's choice, after earlier ones ended so. Pure."""
 
 
 class Clock(Protocol):
@@ -26,6 +42,23 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The current time, aware UTC."""
+        ...
+
+
+class Groups(Protocol):
+    """Who belongs to which group of the workspace."""
+
+    def is_member(self, user: str, group: str, *, token: str | None) -> bool:
+        """Whether a person belongs to a group, directly or through groups inside it.
+
+        Args:
+            user: in the form of ``user_name``.
+            group: by its exact name.
+            token: the person's own, to ask in their name; without it the app asks in its own.
+
+        Raises:
+            DirectoryUnavailable: it can't be told now, or the token is somebody else's.
+        """
         ...
 
 
@@ -56,6 +89,28 @@ class JobPage:
 
     jobs: tuple[Job, ...]
     total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one person's jobs come to.
+
+    Attributes:
+        counts: how many have each status; every status is a key.
+        run_time: of all their attempts (``Attempt.run_time``).
+    """
+
+    owner: str
+    counts: Mapping[JobStatus, int]
+    run_time: timedelta
+
+    @property
+    def n_jobs(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def n_active(self) -> int:
+        return sum(self.counts[status] for status in ACTIVE)
 
 
 class JobStore(Protocol):
@@ -89,6 +144,15 @@ class JobStore(Protocol):
 
     def counts(self, owner: str | None = None) -> Mapping[JobStatus, int]:
         """How many jobs have each status; every status is a key."""
+        ...
+
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Usage, ...]:
+        """What the jobs that the filter matches come to, by owner and in the order of their names, in one statement.
+
+        Args:
+            where: owners without such a job are left out.
+            now: until when attempts that go on are counted.
+        """
         ...
 
     def active(self) -> tuple[Job, ...]:
@@ -224,6 +288,7 @@ class Observation:
         started_at: when computing began, aware UTC.
         ended_at: when it ended, aware UTC.
         page_url: the run's page elsewhere, if it has one.
+        stages: what it has gone through, as far as the executor can tell.
     """
 
     run_id: RunId
@@ -233,6 +298,7 @@ class Observation:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     page_url: str = ""
+    stages: tuple[StageStart, ...] = ()
 
 
 class Executor(Protocol):

@@ -187,7 +187,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingsError([*problems, *_malformed(exc)]) from exc
     settings = _with_place_of_volume(settings)
     problems += _limits(settings, ours) + _state_store(settings, ours) + _delegation(settings, given)
-    problems += _not_in_this_version(settings)
+    problems += _admins(settings, given)
     if problems:
         raise SettingsError(problems)
     if not settings.enable_cluster_delegation:
@@ -304,14 +304,11 @@ def _modes(settings: Settings, given: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def _not_in_this_version(settings: Settings) -> list[str]:
-    problems = []
-    if settings.admin_group is not None:
-        problems.append(
-            "ADMIN_GROUP has no effect in this version, which does not ask Databricks for groups; "
-            "name the admins in ADMIN_USERS instead."
-        )
-    return problems
+def _admins(settings: Settings, given: Mapping[str, str]) -> list[str]:
+    """Inside Databricks Apps a group has to be asked for somewhere; on one machine its only user is the admin."""
+    if settings.is_databricks_app and settings.admin_group is not None and "DATABRICKS_HOST" not in given:
+        return ["ADMIN_GROUP needs DATABRICKS_HOST, the workspace whose group it is."]
+    return []
 
 
 def _malformed(exc: ValidationError) -> list[str]:

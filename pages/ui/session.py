@@ -9,8 +9,7 @@ import streamlit as st
 
 from services import bootstrap
 from services.bootstrap import Runtime
-from services.domain.access import LOCAL_USER, User
-from services.domain.errors import NotAllowed
+from services.domain.access import User
 
 
 def runtime() -> Runtime:
@@ -21,19 +20,10 @@ def runtime() -> Runtime:
 def current_user() -> User:
     """The person in front of this browser.
 
-    Inside Databricks Apps the proxy says who it is, in headers it sets itself; they mean nothing elsewhere, where
-    anybody could send them. On one machine it is its only user.
-
     Raises:
         NotAllowed: inside Databricks Apps without the proxy's word.
     """
-    settings = runtime().settings
-    if not settings.databricks_app_name:
-        return LOCAL_USER
-    name = (st.context.headers.get("X-Forwarded-Email") or "").strip().lower()
-    if not name:
-        raise NotAllowed("use this app", "people signed in through Databricks")
-    return User(name=name, is_admin=name in {admin.lower() for admin in settings.admin_users})
+    return runtime().identity.user(st.context.headers)
 
 
 def timezone() -> tzinfo:

@@ -12,7 +12,8 @@ ForecastAppError           everything we raise on purpose; the text is for the u
 └── Unavailable            something we depend on does not answer
     ├── StoreUnavailable
     ├── ExecutorUnavailable
-    └── TrackingUnavailable
+    ├── TrackingUnavailable
+    └── DirectoryUnavailable
 """
 
 from __future__ import annotations
@@ -121,3 +122,7 @@ class ExecutorUnavailable(Unavailable):
 
 class TrackingUnavailable(Unavailable):
     """MLflow does not answer."""
+
+
+class DirectoryUnavailable(Unavailable):
+    """It can't be told now who belongs to a group."""

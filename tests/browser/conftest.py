@@ -24,10 +24,15 @@ START_TIMEOUT_S = 120
 
 
 class Server:
-    """``streamlit run app.py`` on embedded defaults, with its own data folder; can be killed and started again."""
+    """``streamlit run app.py`` on embedded defaults, with its own data folder; can be killed and started again.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        settings: environment variables of its own.
+    """
+
+    def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
+        self._settings = settings
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home.parent / f"{home.name}.server.txt"
@@ -39,6 +44,7 @@ class Server:
             "FORECAST_HOME": str(self.home),
             "JOB_POLL_INTERVAL_SECONDS": "1",
             "MAX_CONCURRENT_RUNS": "1",
+            **self._settings,
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -19,6 +19,7 @@ from services.domain.compute import Cloud, ComputeMode
 from services.domain.errors import ExecutorUnavailable, SubmissionRefused
 from services.domain.failure import Cause
 from services.domain.job import RunId
+from services.domain.stage import Stage, StageStart
 from services.ports import RunState
 from tests.contract.test_executor import FOREVER, eventually, in_state, over, seen, submission
 from tests.support.workspace.fixtures import PLAN, scripts_on
@@ -330,9 +331,16 @@ def test_queue_start_and_installation_are_shown_as_steps(
     workspace.runs.hold_queue = False
     for words in ("Starting the cluster", "Installing the libraries"):
         eventually(lambda words=words: seen(executor, run_id).detail == words)
+    installing = seen(executor, run_id)
     running = in_state(executor, run_id, RunState.RUNNING)
     assert running.started_at is not None
     assert datetime.now(UTC) - running.started_at < timedelta(seconds=5)
+    assert [start.stage for start in queued.stages] == [Stage.QUEUED]
+    assert installing.stages[-1] == StageStart(stage=Stage.LIBRARIES, began_at=None)
+    assert [start.stage for start in running.stages] == [Stage.QUEUED, Stage.CLUSTER, Stage.TRAINING]
+    began = [start.began_at for start in running.stages if start.began_at]
+    assert began == sorted(began)
+    assert timedelta(seconds=1) <= began[2] - began[1] < timedelta(seconds=3), "the cluster's start and the libraries"
 
 
 @pytest.mark.parametrize(
@@ -341,7 +349,7 @@ def test_queue_start_and_installation_are_shown_as_steps(
         (SPOT_LOSS, RunState.FAILED, Cause.SPOT_LOSS),
         (DRIVER_LOST, RunState.FAILED, Cause.LOST),
         (OUT_OF_MEMORY, RunState.FAILED, Cause.OUT_OF_MEMORY),
-        (SKIPPED, RunState.FAILED, Cause.TRANSIENT),
+        (SKIPPED, RunState.FAILED, Cause.SKIPPED),
         (USER_CANCELED, RunState.CANCELLED, None),
     ],
     ids=lambda value: getattr(value, "code", None),

@@ -14,8 +14,8 @@ from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.failure import RetryPolicy
 from services.domain.job import DatasetId, Job, JobId
 from services.jobs import JobService, Limits
-from services.lifecycle import Lifecycle, Plan
-from services.ports import DatasetStore, Executor, JobStore
+from services.lifecycle import Lifecycle
+from services.ports import DatasetStore, Executor, JobStore, Plan
 from services.reconciler import Reconciler
 from tests.support.fakes import START, FakeClock, FakeTracker, ScriptedExecutor
 from training.spec import ColumnRoles, ForecastSpec
@@ -82,6 +82,7 @@ class World:
             limits=self.limits,
             wake=self._wake,
             new_id=lambda: f"job{next(ids)}",
+            plan=self.plan,
         )
         self.lifecycle = Lifecycle(
             jobs=self.jobs,

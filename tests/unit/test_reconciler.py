@@ -17,6 +17,7 @@ from services.adapters.sqlite.jobs import SqliteJobStore
 from services.domain.errors import ExecutorUnavailable, StaleJob, TrackingUnavailable
 from services.domain.failure import Cause
 from services.domain.job import EventKind, Job, JobStatus, MlflowRunId, Outcome, RunId
+from services.domain.stage import Stage, StageStart
 from services.ports import Observation, RunReport, RunState, Submission
 from services.reconciler import Reconciler
 from tests.support.fakes import START
@@ -405,19 +406,68 @@ def test_a_lost_run_is_tried_again_as_a_new_attempt_and_fails_when_the_budget_is
     assert [a.is_automatic for a in job.attempts] == [False, True, True]
 
 
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [(RunState.UNKNOWN, "can't be found"), (RunState.CANCELLED, "outside the app")],
-)
-def test_an_end_nobody_asked_for_is_told_as_one(state: RunState, words: str) -> None:
+def test_a_run_that_nobody_knows_any_more_is_told_as_one() -> None:
     world = World()
     world.policy = replace(world.policy, max_retries=0)
     world = world.another_process()
     job = world.running()
-    world.executor.set(run_of(job), state)
+    world.executor.set(run_of(job), RunState.UNKNOWN)
     world.reconciler.tick()
     assert world.now(job).status is S.FAILED
-    assert words in world.now(job).error
+    assert "can't be found" in world.now(job).error
+
+
+def test_a_run_that_a_person_cancelled_elsewhere_leaves_a_cancelled_job_that_says_so(world: World) -> None:
+    job = world.running()
+    world.executor.set(run_of(job), RunState.CANCELLED)
+    world.reconciler.tick()
+    job = world.now(job)
+    assert (job.status, job.attempts[0].cause) == (S.CANCELLED, Cause.CANCELLED)
+    assert "outside the app" in job.attempts[0].message
+    assert world.jobs.events(job.job_id)[-1].kind is EventKind.CANCELLED
+    assert set(world.tracker.closed.values()) == {"KILLED"}
+    assert job.can_retry
+
+
+def test_a_cancel_that_was_asked_of_us_is_no_cancel_from_elsewhere(world: World) -> None:
+    job = world.running()
+    world.service.cancel(ANN, job.job_id)
+    world.reconciler.tick()
+    assert (world.now(job).status, world.now(job).attempts[0].cause) == (S.CANCELLED, None)
+
+
+def test_what_a_run_goes_through_is_kept_with_its_page(world: World) -> None:
+    job = world.running()
+    at = world.clock.now
+    queued_since = at() - timedelta(seconds=40)
+    looks = [
+        (RunState.QUEUED, (StageStart(stage=Stage.QUEUED, began_at=queued_since),), "https://w/1"),
+        (RunState.STARTING, (StageStart(stage=Stage.LIBRARIES, began_at=None),), ""),
+        (RunState.STARTING, (StageStart(stage=Stage.LIBRARIES, began_at=None),), ""),
+    ]
+    for state, stages, page_url in looks:
+        world.clock.advance(seconds=10)
+        world.executor.runs[run_of(job)] = Observation(
+            run_id=run_of(job), state=state, stages=stages, page_url=page_url
+        )
+        world.reconciler.tick()
+    attempt = world.now(job).attempts[0]
+    assert attempt.page_url == "https://w/1"
+    assert attempt.stages == (
+        StageStart(stage=Stage.QUEUED, began_at=queued_since),
+        StageStart(stage=Stage.LIBRARIES, began_at=at() - timedelta(seconds=10)),
+    )
+
+
+def test_a_run_that_ended_before_it_was_seen_alive_still_has_its_page_and_stages(world: World) -> None:
+    job = world.running()
+    began = StageStart(stage=Stage.TRAINING, began_at=world.clock.now())
+    world.executor.runs[run_of(job)] = Observation(
+        run_id=run_of(job), state=RunState.FAILED, cause=Cause.DATA, stages=(began,), page_url="https://w/1"
+    )
+    world.reconciler.tick()
+    attempt = world.now(job).attempts[0]
+    assert (attempt.page_url, attempt.stages, attempt.cause) == ("https://w/1", (began,), Cause.DATA)
 
 
 def test_success_without_an_mlflow_run_is_no_success(world: World) -> None:

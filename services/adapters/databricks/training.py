@@ -17,9 +17,10 @@ from services.adapters.files.volume import VolumeFileStore
 from services.adapters.mlflow.databricks import DatabricksMlflow, VolumeArtifacts
 from services.adapters.mlflow.results import MlflowResults
 from services.adapters.mlflow.tracker import MlflowTracker
-from services.domain.compute import Cloud, ComputePlan, ComputeSettings, Workload, plan_compute
+from services.domain.compute import Cloud, ComputePlan, ComputeSettings, Size, Workload, plan_compute
 from services.domain.dataset import Dataset
 from services.domain.failure import Cause
+from services.ports import Plan
 from services.settings import Settings
 from training.spec import ForecastSpec
 
@@ -42,7 +43,7 @@ class DatabricksTraining:
     executor: DatabricksExecutor
     tracker: MlflowTracker
     results: MlflowResults
-    plan: Callable[[ForecastSpec, Dataset, Sequence[Cause]], ComputePlan]
+    plan: Plan
     warm_up: Callable[[], None]
     is_warm: Callable[[], bool]
 
@@ -73,9 +74,9 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
     artifacts = VolumeArtifacts(reading, mlflow, cache / "results")
     compute = compute_settings(settings, cloud)
 
-    def plan(spec: ForecastSpec, dataset: Dataset, causes: Sequence[Cause]) -> ComputePlan:
+    def plan(spec: ForecastSpec, dataset: Dataset, size: Size | None, causes: Sequence[Cause]) -> ComputePlan:
         load = Workload.of(spec, n_rows=dataset.row_count, n_series=dataset.series_count)
-        return plan_compute(load, compute, causes=causes)
+        return plan_compute(load, compute, size=size, causes=causes)
 
     def warm_up() -> None:
         mlflow.open()

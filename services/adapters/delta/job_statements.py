@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from services.adapters.delta.guard import DELETED
@@ -16,6 +17,21 @@ _STORED: Final = (*JOB_COLUMNS, "write_id", "outbox_json")
 _CHANGED: Final = tuple(name for name in JOB_COLUMNS if name not in {"job_id", "created_at"})
 _EVENT: Final = ("event_id", *EVENT_COLUMNS)
 _AT_VERSION: Final = f"job_id = :job_id AND version = :version - 1 AND status <> '{DELETED}'"
+
+_TIMES: Final = "ARRAY<STRUCT<run_id: STRING, submitted_at: STRING, started_at: STRING, ended_at: STRING>>"
+
+
+def _micros(moment: str) -> str:
+    return f"unix_micros(CAST({moment} AS TIMESTAMP))"
+
+
+_RUN_MICROS: Final = (  # of one attempt, as ``Attempt.run_time``
+    f"coalesce(coalesce({_micros('one.ended_at')}, {_micros(':now')}) - {_micros('one.started_at')},"
+    f" CASE WHEN one.run_id IS NOT NULL THEN {_micros('one.ended_at')} - {_micros('one.submitted_at')} END, 0)"
+)
+_RUN_S: Final = (
+    f"aggregate(from_json(attempts_json, '{_TIMES}'), CAST(0 AS BIGINT), (total, one) -> total + {_RUN_MICROS}) / 1e6"
+)
 
 
 class JobStatements:
@@ -97,6 +113,15 @@ class JobStatements:
         condition, values = job_condition(where)
         text = f"SELECT count(*) AS n FROM {self._jobs} WHERE status <> '{DELETED}' AND {condition}"
         return Statement(name="count jobs", text=text), values
+
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Statement, dict[str, Any]]:
+        """What jobs come to, by owner and status."""
+        condition, values = job_condition(where)
+        text = (
+            f"SELECT owner, status, count(*) AS n, CAST(sum({_RUN_S}) AS DOUBLE) AS run_s FROM {self._jobs}"
+            f" WHERE status <> '{DELETED}' AND {condition} GROUP BY owner, status"
+        )
+        return Statement(name="sum up the use of jobs", text=text), values | {"now": now}
 
     def counts(self, owner: str | None) -> tuple[Statement, dict[str, Any]]:
         """How many jobs have each status."""

@@ -6,15 +6,16 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from services.adapters.delta.database import DeltaDatabase
 from services.adapters.delta.guard import took_effect
 from services.adapters.delta.job_statements import JobStatements
 from services.adapters.delta.outbox import Copied, numbered, packed, table_row, trail, unpacked
-from services.adapters.sql.rows import job_of, job_row
+from services.adapters.sql.rows import job_of, job_row, usage_of
 from services.domain.errors import StaleJob, StoreUnavailable
 from services.domain.job import Job, JobEvent, JobId, JobStatus
-from services.ports import JobFilter, JobPage
+from services.ports import JobFilter, JobPage, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,9 @@ class DeltaJobStore:
     def counts(self, owner: str | None = None) -> Mapping[JobStatus, int]:
         found = {row["status"]: row["n"] for row in self._database.rows(*self._sql.counts(owner))}
         return {status: found.get(status.value, 0) for status in JobStatus}
+
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Usage, ...]:
+        return usage_of(self._database.rows(*self._sql.usage(where, now)))
 
     def active(self) -> tuple[Job, ...]:
         return tuple(job_of(row) for row in self._database.rows(self._sql.active, self._sql.active_values))

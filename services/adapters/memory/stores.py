@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import StaleDataset, StaleJob
 from services.domain.job import ACTIVE, DatasetId, Job, JobEvent, JobId, JobStatus
-from services.ports import JobFilter, JobPage
+from services.ports import JobFilter, JobPage, Usage
 
 
 class MemoryJobStore:
@@ -54,6 +54,19 @@ class MemoryJobStore:
         with self._lock:
             statuses = [job.status for job in self._jobs.values() if owner is None or job.owner == owner]
         return {status: statuses.count(status) for status in JobStatus}
+
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Usage, ...]:
+        with self._lock:
+            found = [job for job in self._jobs.values() if _matches(job, where)]
+        owned = {owner: [job for job in found if job.owner == owner] for owner in sorted({job.owner for job in found})}
+        return tuple(
+            Usage(
+                owner=owner,
+                counts={status: sum(job.status is status for job in jobs) for status in JobStatus},
+                run_time=sum((attempt.run_time(now) for job in jobs for attempt in job.attempts), timedelta()),
+            )
+            for owner, jobs in owned.items()
+        )
 
     def active(self) -> tuple[Job, ...]:
         with self._lock:

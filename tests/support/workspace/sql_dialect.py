@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -62,6 +63,7 @@ def translate(statement: str, types: tuple[tuple[str, str], ...], default: tuple
         raise SqlError("PARSE_SYNTAX_ERROR", str(exc), "42601") from exc
     target = _target(tree, default)
     properties = _properties(tree)
+    _parsed_json(tree)
     used = _bind(tree, types)
     scripts: tuple[str, ...]
     match tree:
@@ -133,6 +135,21 @@ def _qualify(tree: exp.Expression, default: tuple[str, str]) -> None:
         elif table.name and (table.db or table.name not in defined):
             table.set("db", exp.to_identifier(table.db or default[1], quoted=True))
             table.set("catalog", exp.to_identifier(f"{PREFIX}{table.catalog or default[0]}", quoted=True))
+
+
+def _parsed_json(tree: exp.Expression) -> None:
+    """DuckDB writes the type of a JSON text not as DDL but as JSON."""
+    for parse in list(tree.find_all(exp.FromJson)):
+        kind = exp.DataType.build(parse.expression.name, dialect="databricks")
+        parse.set("expression", exp.Literal.string(json.dumps(_structure(kind))))
+
+
+def _structure(kind: exp.DataType) -> object:
+    if kind.this is exp.DataType.Type.ARRAY:
+        return [_structure(kind.expressions[0])]
+    if kind.this is exp.DataType.Type.STRUCT:
+        return {field.name: _structure(field.args["kind"]) for field in kind.expressions}
+    return _instant(kind).sql(dialect="duckdb")
 
 
 def _as_duckdb_table(tree: exp.Expression) -> None:
