@@ -21,10 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 APP = "resources/forecast.app.yml"
 POLICY = "resources/compute/job_cluster.cluster_policy.yml"
 CLUSTER = "resources/compute/dedicated.cluster.yml"
-POOL = "resources/compute/pool.instance_pool.yml"
-WAREHOUSE = "resources/forecast.sql_warehouse.yml"
-VOLUME = "resources/forecast.volume.yml"
-EXPERIMENT = "resources/forecast.experiment.yml"
+WAREHOUSE = "resources/warehouse.sql_warehouse.yml"
+VOLUME = "resources/files.volume.yml"
+EXPERIMENT = "resources/runs.experiment.yml"
 
 Fault = Callable[[Path], None]
 
@@ -67,20 +66,21 @@ FAULTS: list[tuple[str, str, Fault]] = [
     ("loads", "is no YAML", replaced(APP, "resources:", "resources: [")),
     ("loads", "given twice", replaced(APP, "      lifecycle:", "      name: other\n      lifecycle:")),
     ("loads", "matches no file", replaced("databricks.yml", "job_cluster.cluster_policy.yml", "cluster.yml")),
-    ("loads", "is defined at", lambda root: shutil.copy(root / APP, root / "resources/other.app.yml") and None),
+    ("loads", "has the key of", replaced(VOLUME, "    files:", "    tables:")),
+    ("loads", "has the key of", lambda root: shutil.copy(root / APP, root / "resources/other.app.yml") and None),
     ("loads", "can't be read", lambda root: (root / "app.yaml").unlink()),
     ("typed", "'warehouse_typ'", replaced(WAREHOUSE, "warehouse_type", "warehouse_typ")),
     ("typed", "CAN_RUN", replaced(WAREHOUSE, "level: CAN_USE", "level: CAN_RUN")),
     ("typed", "no kind of resource", replaced(WAREHOUSE, "sql_warehouses:", "warehouses:")),
     ("modes", "mode is not set", replaced("databricks.yml", "    mode: development\n", "")),
     ("modes", "no workspace.root_path", replaced("databricks.yml", "root_path:", "file_path:")),
-    ("stateful", "volumes.forecast", replaced(VOLUME, "${var.keep_data}", "false")),
+    ("stateful", "volumes.files", replaced(VOLUME, "${var.keep_data}", "false")),
     ("stateful", "not true in prod", replaced("databricks.yml", "      keep_data: false\n  prod:\n",
                                               "  prod:\n    variables:\n      keep_data: false\n")),
-    ("dangling", "${var.catalogue}", replaced("resources/forecast.schema.yml", "${var.catalog}", "${var.catalogue}")),
-    ("dangling", "resource, volumes.data", replaced(EXPERIMENT, "volumes.forecast", "volumes.data")),
-    ("dangling", "names a field", replaced(APP, "${resources.sql_warehouses.forecast.id}",
-                                           "${resources.sql_warehouses.forecast.key}")),
+    ("dangling", "${var.catalogue}", replaced("resources/tables.schema.yml", "${var.catalog}", "${var.catalogue}")),
+    ("dangling", "resource, volumes.data", replaced(EXPERIMENT, "volumes.files", "volumes.data")),
+    ("dangling", "names a field", replaced(APP, "${resources.sql_warehouses.warehouse.id}",
+                                           "${resources.sql_warehouses.warehouse.key}")),
     ("dangling", "no reference that the CLI knows", replaced(APP, "${var.app_name}", "${vars.app_name}")),
     ("dangling", "overrides a variable", replaced("databricks.yml", "      keep_data: false", "      keep_dat: false")),
     ("unused", "variables.spare", replaced("databricks.yml", "variables:\n",
@@ -112,13 +112,13 @@ FAULTS: list[tuple[str, str, Fault]] = [
     ("env_is_legal", "needs COMPUTE_MODE", replaced("resources/compute/serverless.yml", "value: serverless",
                                                     "value: serverless\n              - name: CLUSTER_POLICY_ID\n"
                                                     "                value: abc")),
-    ("grants_last", "sql_warehouses.forecast", replaced(WAREHOUSE, f"{PRINCIPAL}          level: CAN_USE\n", "")),
+    ("grants_last", "sql_warehouses.warehouse", replaced(WAREHOUSE, f"{PRINCIPAL}          level: CAN_USE\n", "")),
     ("grants_last", "CAN_READ, and the app", replaced(EXPERIMENT, "level: CAN_EDIT", "level: CAN_READ")),
     ("grants_last", "no READ_VOLUME", replaced(VOLUME, "[READ_VOLUME, WRITE_VOLUME]", "[WRITE_VOLUME]")),
     ("grants_last", "cluster_policies", replaced(POLICY, PRINCIPAL, "        - group_name: users\n")),
     ("explained", "has no reason", replaced(WAREHOUSE, "        # why: resizes and stops it\n", "")),
     ("least_privilege", "CAN_MANAGE", replaced(WAREHOUSE, "level: CAN_USE", "level: CAN_MANAGE")),
-    ("least_privilege", "ALL_PRIVILEGES", replaced("resources/forecast.schema.yml", "[USE_SCHEMA", "[ALL_PRIVILEGES")),
+    ("least_privilege", "ALL_PRIVILEGES", replaced("resources/tables.schema.yml", "[USE_SCHEMA", "[ALL_PRIVILEGES")),
     ("policy_fits", "rules autotermination_minutes", replaced(POLICY, "cluster_type: {",
                                                              "autotermination_minutes: {type: fixed, value: 30}\n"
                                                              "        cluster_type: {")),
@@ -138,7 +138,6 @@ FAULTS: list[tuple[str, str, Fault]] = [
                                                      "single_user_name: ${resources.apps.forecast.url} # ${")),
     ("clusters", "costs for ever", replaced(CLUSTER, "      autotermination_minutes: 30\n", "")),
     ("clusters", "DEDICATED_CLUSTER_NAME", replaced(CLUSTER, "[dev ${workspace.current_user.short_name}] ", "")),
-    ("machines_agree", "pool.node_type_id", replaced(POOL, "${var.node_type}", "i3.xlarge")),
     ("file_size", "11.0 MB", large),
     ("private_files", ".finance_forecast/state.db", replaced("databricks.yml", "    - .finance_forecast/**\n", "")),
     ("private_files", ".env", replaced("databricks.yml", "    - .env*\n", "")),

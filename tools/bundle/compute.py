@@ -12,7 +12,6 @@ from services.domain.compute import Cloud, Size, Workload, plan_compute
 from services.settings import SettingsError, read_settings
 from tools.bundle.apps import environment
 from tools.bundle.model import REFERENCE, Deployment, Problem
-from tools.bundle.tree import Node
 
 _ANY: Final = Workload(n_rows=1, n_series=1, n_models=1, n_windows=1, spread_s=0, driver_s=0)
 _UNITY_CATALOG: Final = {"SINGLE_USER", "USER_ISOLATION", "DATA_SECURITY_MODE_DEDICATED", "DATA_SECURITY_MODE_STANDARD"}
@@ -131,18 +130,3 @@ def _effective_name(deployment: Deployment, name: str) -> str:
 def _is_principal(text: str) -> bool:
     match = REFERENCE.fullmatch(text)
     return match is not None and match[1].endswith(".service_principal_client_id")
-
-
-def machines_agree(deployment: Deployment) -> Iterator[Problem]:
-    """A pool or cluster of a node type that the policy would not allow, so that a fall-back to it fails."""
-    allowed = [
-        (key, node)
-        for key, policy in deployment.resources("cluster_policies")
-        if (node := policy.get("definition", "node_type_id", "values"))
-    ]
-    for _, key, resource in deployment.all_resources():
-        node_type: Node | None = resource.get("node_type_id")
-        for policy, values in allowed:
-            if node_type is not None and node_type.value not in values.plain():
-                what = f"{key}.node_type_id {node_type.value} is none of cluster_policies.{policy}."
-                yield Problem(place=node_type.place, what=what, remedy="Change node_type or node_types together.")

@@ -135,7 +135,7 @@ def load(root: Path, options: Sequence[str] | None = None) -> Bundle:
     """
     main = read(root / BUNDLE_FILE, root)
     raw = main
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[str, str] = {}
     seen = {root / BUNDLE_FILE}
     _claim(main, owners)
     for include, place in _includes(main, options):
@@ -159,15 +159,16 @@ def _includes(main: Node, options: Sequence[str] | None) -> list[tuple[str, str]
     return [(path, place) for path, place in named if _GLOB.search(path)] + [(path, BUNDLE_FILE) for path in options]
 
 
-def _claim(part: Node, owners: dict[tuple[str, str], str]) -> None:
+def _claim(part: Node, owners: dict[str, str]) -> None:
+    """Keys are unique over all kinds, since the CLI's commands name a resource by its key alone."""
     for kind, resources in part.items("resources"):
         for key, node in resources.items():
-            if (kind, key) in owners:
+            if key in owners:
                 raise Unreadable(
-                    f"{node.place}: resources.{kind}.{key} is defined at {owners[kind, key]} too; "
+                    f"{node.place}: resources.{kind}.{key} has the key of the resource at {owners[key]}; "
                     "give one of them another key."
                 )
-            owners[kind, key] = node.place
+            owners[key] = node.place
 
 
 def _substituted(node: Node, known: Mapping[str, Node]) -> Node:

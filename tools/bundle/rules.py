@@ -19,7 +19,7 @@ RULES: Final[Mapping[str, Rule]] = {
         apps.app_name, apps.app_starts, apps.app_file, apps.env_entries, apps.env_is_restated, apps.value_from,
         apps.env_is_read, apps.env_is_legal,
         access.grants_last, access.explained, access.least_privilege,
-        compute.policy_fits, compute.clusters, compute.machines_agree,
+        compute.policy_fits, compute.clusters,
         files.file_size, files.private_files, files.needed_files, files.requirements,
     )
 }  # fmt: skip
