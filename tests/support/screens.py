@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -36,8 +36,10 @@ from services.ports import RunState
 from services.reconciler import Health
 from services.results import ResultService
 from services.settings import Settings
+from services.tables import TableService
 from tests.support.fakes import START, FakeClock, FakeTracker, ScriptedExecutor
 from tests.support.results import ROLES, SERIES, FolderResults, spec, write_run
+from tests.support.tables import MemoryTables
 from training.panel import build_panel
 from training.quality import profile_panel
 from training.spec import ColumnRoles, ForecastSpec
@@ -68,6 +70,8 @@ class Stage:
     jobs: MemoryJobStore = field(default_factory=MemoryJobStore)
     datasets: MemoryDatasetStore = field(default_factory=MemoryDatasetStore)
 
+    tables: MemoryTables = field(default_factory=MemoryTables)
+
     def __post_init__(self) -> None:
         self.files = LocalFileStore(self.folder / "files")
         self.results = FolderResults(self.folder / "artifacts")
@@ -93,6 +97,13 @@ class Stage:
                 reconciler=self.reconciler,
             )
         )
+
+    def with_tables(self, *, max_rows: int = 1_000, **settings: object) -> None:
+        """Put the tables on the Upload screen."""
+        tables = TableService(
+            source=self.tables, datasets=self.runtime.datasets, clock=self.clock, max_rows=max_rows, max_mb=10
+        )
+        self.runtime = bootstrap.install(replace(self.runtime, tables=tables, settings=Settings(**settings)))
 
     def open(self, page: str = "", **query: str) -> AppTest:
         """A page as a new browser sees it, by its file's stem; Home without one."""
