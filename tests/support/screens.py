@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -38,8 +38,10 @@ from services.reconciler import Health
 from services.results import ResultService
 from services.self_check import SelfCheck
 from services.settings import Settings
+from services.tables import TableService
 from tests.support.fakes import START, FakeClock, FakeTracker, ScriptedExecutor
 from tests.support.results import ROLES, SERIES, FolderResults, spec, write_run
+from tests.support.tables import MemoryTables
 from training.panel import build_panel
 from training.quality import profile_panel
 from training.spec import ColumnRoles, ForecastSpec
@@ -71,6 +73,8 @@ class Stage:
     datasets: MemoryDatasetStore = field(default_factory=MemoryDatasetStore)
     probes: dict[str, Probe] = field(default_factory=dict)
 
+    tables: MemoryTables = field(default_factory=MemoryTables)
+
     def __post_init__(self) -> None:
         self.files = LocalFileStore(self.folder / "files")
         self.results = FolderResults(self.folder / "artifacts")
@@ -99,6 +103,13 @@ class Stage:
                 is_store_well=lambda: True,
             )
         )
+
+    def with_tables(self, *, max_rows: int = 1_000, **settings: object) -> None:
+        """Put the tables on the Upload screen."""
+        tables = TableService(
+            source=self.tables, datasets=self.runtime.datasets, clock=self.clock, max_rows=max_rows, max_mb=10
+        )
+        self.runtime = bootstrap.install(replace(self.runtime, tables=tables, settings=Settings(**settings)))
 
     def open(self, page: str = "", **query: str) -> AppTest:
         """A page as a new browser sees it, by its file's stem; Home without one."""
