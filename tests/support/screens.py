@@ -32,7 +32,7 @@ from services.domain.job import (
     RunId,
 )
 from services.jobs import JobService, Limits
-from services.ports import RunState
+from services.ports import Plan, RunState
 from services.reconciler import Health
 from services.results import ResultService
 from services.settings import Settings
@@ -67,6 +67,7 @@ class Stage:
     reconciler: StandingReconciler = field(default_factory=StandingReconciler)
     jobs: MemoryJobStore = field(default_factory=MemoryJobStore)
     datasets: MemoryDatasetStore = field(default_factory=MemoryDatasetStore)
+    plan: Plan | None = None
 
     def __post_init__(self) -> None:
         self.files = LocalFileStore(self.folder / "files")
@@ -79,7 +80,7 @@ class Stage:
         shared = {"jobs": self.jobs, "executor": self.executor, "tracker": self.tracker, "clock": self.clock}
         service = JobService(
             **shared, datasets=self.datasets, files=self.files, limits=Limits(per_user=5, overall=10),
-            wake=lambda: None, new_id=new_id,
+            wake=lambda: None, new_id=new_id, plan=self.plan,
         )  # fmt: skip
         self.runtime = bootstrap.install(
             Runtime(

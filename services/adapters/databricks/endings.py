@@ -256,7 +256,7 @@ def _waiting_for(run: BaseRun | Run, state: RunState) -> str:
     if state is RunState.QUEUED:
         queued = run.status.queue_details if run.status else None
         reason = (queued.message if queued else None) or (run.state.queue_reason if run.state else None)
-        return f"Waiting in the Databricks queue: {reason}" if reason else "Waiting in the Databricks queue"
+        return f"Waiting in the Databricks queue: {reason.rstrip('.')}" if reason else "Waiting in the Databricks queue"
     if state is RunState.STARTING:
         return "Installing the libraries" if _is_installing(run) else "Starting the cluster"
     return ""
