@@ -45,13 +45,13 @@ ENDINGS: Final[dict[Cause, Ending]] = {
     Cause.SPOT_LOSS: Ending("A spot machine was taken back", _RETRY, ":material/power_off:"),
     Cause.OUT_OF_MEMORY: Ending(
         "Out of memory",
-        "Configure fewer series or models for a new job, or clone this one and choose a larger size.",
+        "Configure a new job with fewer series or models.",
         ":material/memory_alt:",
     ),
     Cause.TIME_LIMIT: Ending(
         "Time limit reached",
-        f"{_RETRY} For less to compute, configure fewer models, backtest windows or series; whoever runs this app can "
-        "raise the limit.",
+        f"{_RETRY} For less to compute, configure a new job with fewer models, backtest windows or series; whoever "
+        "runs this app can raise the limit.",
         ":material/timer_off:",
     ),
     Cause.DATA: Ending(

@@ -39,6 +39,8 @@ STAGE_TEXTS: Final = {
     Stage.TRAINING: "Training",
 }
 
+_WORTH_TELLING: Final = timedelta(seconds=1)
+
 
 def stage_spans(attempt: Attempt, now: datetime) -> list[tuple[Stage, timedelta]]:
     """How long each stage took; the last one until the attempt ended, or until now."""
@@ -49,7 +51,7 @@ def stage_spans(attempt: Attempt, now: datetime) -> list[tuple[Stage, timedelta]
 
 def show_stages(attempt: Attempt, now: datetime) -> None:
     """What the attempt has gone through, in a line; nothing where the executor has no such stages."""
-    spans = stage_spans(attempt, now)
+    spans = [(stage, span) for stage, span in stage_spans(attempt, now) if span >= _WORTH_TELLING]
     if not spans:
         return
     last = "check" if attempt.ended_at else "progress_activity"

@@ -153,6 +153,11 @@ def test_the_current_stage_has_its_elapsed_time_and_the_passed_ones_what_they_to
     assert (row["Now"], row["Status"]) == ("Starting the cluster · 2 min 10 s", ["◔ Starting"])
 
 
+def test_a_stage_of_no_time_is_not_worth_telling(stage: Stage) -> None:
+    sent(stage, (RunStage.QUEUED, 30.4), (RunStage.CLUSTER, 30), step="Starting the cluster")
+    assert "Queue" not in texts(stage.open("jobs", job="j1"))
+
+
 def test_a_run_is_linked_with_its_machines(stage: Stage) -> None:
     sent(stage, (RunStage.QUEUED, 5), step="Waiting")
     app = stage.open("jobs", job="j1")
