@@ -33,7 +33,7 @@ from services.domain.job import (
 )
 from services.jobs import JobService, Limits
 from services.left_overs import LeftOvers
-from services.ports import Probe, RunState
+from services.ports import Plan, Probe, RunState
 from services.reconciler import Health
 from services.results import ResultService
 from services.self_check import SelfCheck
@@ -72,8 +72,8 @@ class Stage:
     jobs: MemoryJobStore = field(default_factory=MemoryJobStore)
     datasets: MemoryDatasetStore = field(default_factory=MemoryDatasetStore)
     probes: dict[str, Probe] = field(default_factory=dict)
-
     tables: MemoryTables = field(default_factory=MemoryTables)
+    plan: Plan | None = None
 
     def __post_init__(self) -> None:
         self.files = LocalFileStore(self.folder / "files")
@@ -88,6 +88,7 @@ class Stage:
         service = JobService(
             jobs=self.jobs, datasets=self.datasets, executor=self.executor, left_overs=left_overs, clock=self.clock,
             limits=Limits(per_user=5, overall=10), wake=lambda: None, notice=lambda _: None, new_id=new_id,
+            plan=self.plan,
         )  # fmt: skip
         self.runtime = bootstrap.install(
             Runtime(
