@@ -35,6 +35,7 @@ class Translated:
         has_rows: whether the statement answers with rows of its own.
         target: the table that is written or made.
         properties: TBLPROPERTIES of a CREATE TABLE or ALTER TABLE.
+        clustered_by: columns of CLUSTER BY; ``None`` for anything but a CREATE TABLE.
     """
 
     scripts: tuple[str, ...]
@@ -43,6 +44,7 @@ class Translated:
     has_rows: bool
     target: Table | None
     properties: tuple[tuple[str, str], ...]
+    clustered_by: tuple[str, ...] | None
 
 
 @lru_cache(maxsize=512)
@@ -61,7 +63,7 @@ def translate(statement: str, types: tuple[tuple[str, str], ...], default: tuple
     except ParseError as exc:
         raise SqlError("PARSE_SYNTAX_ERROR", str(exc), "42601") from exc
     target = _target(tree, default)
-    properties = _properties(tree)
+    properties, clustered_by = _properties(tree), _clustered_by(tree)
     used = _bind(tree, types)
     scripts: tuple[str, ...]
     match tree:
@@ -80,6 +82,7 @@ def translate(statement: str, types: tuple[tuple[str, str], ...], default: tuple
         has_rows=isinstance(tree, exp.Query),
         target=target,
         properties=properties,
+        clustered_by=clustered_by,
     )
 
 
@@ -95,6 +98,12 @@ def _target(tree: exp.Expression, default: tuple[str, str]) -> Table | None:
 def _properties(tree: exp.Expression) -> tuple[tuple[str, str], ...]:
     found = tree.find_all(exp.Property)
     return tuple((p.name.strip("'\""), p.args["value"].name) for p in found if type(p) is exp.Property)
+
+
+def _clustered_by(tree: exp.Expression) -> tuple[str, ...] | None:
+    if not isinstance(tree, exp.Create) or tree.args.get("kind") != "TABLE":
+        return None
+    return tuple(column.name for by in tree.find_all(exp.ClusterProperty) for column in by.expressions)
 
 
 def _bind(tree: exp.Expression, types: tuple[tuple[str, str], ...]) -> set[str]:
