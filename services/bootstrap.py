@@ -39,7 +39,7 @@ from services.ports import (
 from services.reconciler import Reconciler
 from services.results import ResultService
 from services.settings import Settings, StateStore, read_settings
-from services.shared_reads import SharedReads
+from services.shared_reads import Answers, SharedDatasetStore, SharedJobStore
 
 logger = logging.getLogger(__name__)
 
@@ -208,9 +208,10 @@ def _delta_store(settings: Settings) -> _StateStore:
     patience = Patience()
     connect = workspace_connector(settings.databricks_warehouse_id, settings.sql_connection_args, patience)
     database = DeltaDatabase(Warehouse(connect, place=tables.place, patience=patience), tables)
+    max_age_s = settings.job_poll_interval_seconds
     return _StateStore(
-        jobs=SharedReads(DeltaJobStore(database), max_age_s=settings.job_poll_interval_seconds),
-        datasets=DeltaDatasetStore(database),
+        jobs=SharedJobStore(DeltaJobStore(database), Answers(max_age_s)),
+        datasets=SharedDatasetStore(DeltaDatasetStore(database), Answers(max_age_s)),
         close=database.close,
         idle_poll_s=None,
     )
