@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import logging
 import os
 import secrets
 import sqlite3
@@ -69,6 +70,7 @@ class Calls:
 
 def run() -> dict[str, Any]:
     """Measure everything and keep it."""
+    logging.getLogger("streamlit").setLevel(logging.ERROR)  # it warns of every session without a server
     with tempfile.TemporaryDirectory() as folder:
         with LoopbackWorkspace(Path(folder) / "workspace").running() as workspace:
             content = {
@@ -88,16 +90,16 @@ def _calls(workspace: LoopbackWorkspace, n_jobs: int) -> Iterator[dict[str, Any]
             app.jobs.start(LOCAL_USER, _created(app).job_id)
         while app.jobs.counts(LOCAL_USER)[JobStatus.RUNNING] < n_jobs or len(workspace.rest.runs.alone()) < n_jobs:
             time.sleep(0.5)
-        time.sleep(2 * POLL_S)  # until every job has told all there is to tell
+        n_pages = -(-n_jobs // PAGE_SIZE)
+        viewers = [_viewer(n % n_pages + 1) for n in range(max(VIEWERS))]
         for n_viewers in VIEWERS:
-            yield {"jobs": n_jobs, "viewers": n_viewers, **_watched(workspace, n_viewers, -(-n_jobs // PAGE_SIZE))}
+            yield {"jobs": n_jobs, "viewers": n_viewers, **_watched(workspace, viewers[:n_viewers])}
 
 
-def _watched(workspace: LoopbackWorkspace, n_viewers: int, n_pages: int) -> dict[str, float]:
-    viewers = [_viewer(page % n_pages + 1) for page in range(n_viewers)]
-    due = [time.monotonic()] * n_viewers
+def _watched(workspace: LoopbackWorkspace, viewers: Sequence[AppTest]) -> dict[str, float]:
+    due = [time.monotonic()] * len(viewers)
     before, began, reruns = Calls.of(workspace), time.monotonic(), 0
-    for n in itertools.cycle(range(n_viewers)):
+    for n in itertools.cycle(range(len(viewers))):
         if time.monotonic() - began > _INTERVALS * POLL_S:
             break
         time.sleep(max(0.0, due[n] - time.monotonic()))
@@ -142,10 +144,13 @@ def _rerun_delta(workspace: LoopbackWorkspace, n_jobs: int) -> float:
 
 
 def _rerun_sqlite(home: Path, n_jobs: int) -> float:
-    with _running({"FORECAST_HOME": str(home)}) as app, closing(sqlite3.connect(app.settings.state_db)) as opened:
+    with _running({"FORECAST_HOME": str(home)}) as app, closing(_opened(app.settings.state_db)) as opened:
         _fill(app, n_jobs, JOB_COLUMNS, opened.execute)
-        opened.commit()
         return _rerun()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None)  # each statement is its own transaction
 
 
 def _fill(app: Runtime, n_jobs: int, columns: Sequence[str], execute: Callable[[str], object]) -> None:
