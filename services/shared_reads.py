@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Final, TypeVar, cast
 
 from services.domain.dataset import Dataset
 from services.domain.job import DatasetId, Job, JobEvent, JobId, JobStatus
-from services.ports import DatasetStore, JobFilter, JobPage, JobStore
+from services.ports import DatasetStore, JobFilter, JobPage, JobStore, Usage
 
 _MOST: Final = 500  # answers kept at once; a page of jobs is some 100 KB
 T = TypeVar("T")
@@ -129,6 +129,9 @@ class SharedJobStore:
     def counts(self, owner: str | None = None) -> Mapping[JobStatus, int]:
         return self._answers.shared(("counts", owner), partial(self._store.counts, owner))
 
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Usage, ...]:
+        return self._answers.shared(("usage", where), partial(self._store.usage, where, now))
+
     def active(self) -> tuple[Job, ...]:
         """Asked anew each time: by the reconciler alone, which is to see what other processes did."""
         jobs = self._store.active()
@@ -143,6 +146,12 @@ class SharedJobStore:
             self._store.delete(job, event)
         finally:
             self._answers.forget()
+
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        return self._store.known(job_ids)
+
+    def tidy(self, before: datetime) -> None:
+        self._store.tidy(before)
 
 
 class SharedDatasetStore:
@@ -178,6 +187,9 @@ class SharedDatasetStore:
             self._store.delete(dataset)
         finally:
             self._answers.forget()
+
+    def tidy(self, before: datetime) -> None:
+        self._store.tidy(before)
 
 
 def _is_found_alike(before: Job, after: Job) -> bool:

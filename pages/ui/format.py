@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 import pandas as pd
 
+from services.domain.compute import ComputeMode, ComputePlan
 from services.domain.job import Job, JobStatus
 from training.frequency import Frequency
 from training.spec import Metric
@@ -222,3 +223,24 @@ def size(size_bytes: int) -> str:
     if size_bytes < 1_000_000:
         return f"{max(1, round(size_bytes / 1000)):,} kB"
     return f"{size_bytes / 1_000_000:,.1f} MB"
+
+
+def compute_text(plan: ComputePlan | None) -> str:
+    """What a run computes on, in a line: ``M · 1 × m5d.2xlarge``, ``L · 5 × m5d.2xlarge, spot``; "" for no plan."""
+    if plan is None:
+        return ""
+    match plan.mode:
+        case ComputeMode.SERVERLESS:
+            return "Serverless"
+        case ComputeMode.DEDICATED:
+            return "Dedicated cluster"
+        case ComputeMode.JOB_CLUSTER:
+            spot = ", spot" if plan.is_spot else ""
+            return f"{plan.size} · {plan.workers + 1} × {plan.node_type or 'machine of the pool'}{spot}"
+
+
+def usd(amount: float) -> str:
+    """An estimated price in the few digits that it has: ``under 0.01 USD``, ``about 0.35 USD``, ``about 12 USD``."""
+    if amount < 0.005:
+        return "under 0.01 USD"
+    return f"about {amount:,.2f} USD" if amount < 10 else f"about {amount:,.0f} USD"

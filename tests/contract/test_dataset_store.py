@@ -153,3 +153,9 @@ def test_records_of_the_first_schema_are_still_there(tmp_path: Path) -> None:
     assert (kept.version, kept.panel_key, kept.taken_on) == (0, "datasets/d1/panel.parquet", START.date())
     assert store.save(kept).version == 1
     database.close()
+
+
+def test_tidying_leaves_records_alone(store: DatasetStore) -> None:
+    store.put(dataset())
+    store.tidy(START + timedelta(days=1))
+    assert store.get(DatasetId("d1")) == dataset()

@@ -27,7 +27,7 @@ def test_two_apps_that_start_at_once_make_one_schema(warehouse: SqlWarehouse) ->
         assert list(pool.map(start, range(4))) == [0] * 4
     with delta_database(warehouse, tables) as database:
         rows = database.rows(own(f"SELECT number FROM {tables.schema_migrations} ORDER BY number"))
-    assert [row["number"] for row in rows] == [1, 2, 3]
+    assert [row["number"] for row in rows] == [1, 2, 3, 4]
 
 
 def test_a_step_that_failed_half_way_is_taken_at_the_next_start(warehouse: SqlWarehouse, tmp_path: Path) -> None:
@@ -45,6 +45,17 @@ def test_a_step_that_failed_half_way_is_taken_at_the_next_start(warehouse: SqlWa
         assert database.rows(own(f"SELECT count(*) AS n FROM {tables.datasets}")) == [{"n": 0}]
         rows = database.rows(own(f"SELECT number FROM {tables.schema_migrations}"))
     assert sorted(row["number"] for row in rows) == [1, 2]
+
+
+def test_a_column_that_was_added_and_not_written_down_is_no_obstacle(warehouse: SqlWarehouse) -> None:
+    tables = fresh_schema(warehouse)
+    warehouse.faults.arm(SqlFault.FORBIDDEN, on="ExecuteStatement MERGE", skip=3)
+    with delta_database(warehouse, tables) as database:
+        with pytest.raises(StoreUnavailable):
+            database.open()
+        assert warehouse.faults.pending == 0
+        database.open()
+        assert DeltaJobStore(database).active() == ()
 
 
 def test_a_schema_of_a_newer_version_is_refused(warehouse: SqlWarehouse, delta: DeltaDatabase) -> None:

@@ -86,10 +86,10 @@ def test_every_end_says_what_happened(code: TerminationCodeCode) -> None:
         (ended(TerminationCodeCode.CANCELED, result=RunResultState.TIMEDOUT), S.FAILED, Cause.TIME_LIMIT),
         (ended(TerminationCodeCode.CANCELED, result=RunResultState.CANCELED), S.FAILED, Cause.LOST),
         (ended(result=RunResultState.CANCELED), S.CANCELLED, None),
-        (ended(life_cycle=RunLifeCycleState.SKIPPED), S.FAILED, Cause.TRANSIENT),
-        (ended(life_cycle=RunLifeCycleState.INTERNAL_ERROR), S.FAILED, Cause.TRANSIENT),
+        (ended(life_cycle=RunLifeCycleState.SKIPPED), S.FAILED, Cause.SKIPPED),
+        (ended(life_cycle=RunLifeCycleState.INTERNAL_ERROR), S.FAILED, Cause.PLATFORM),
         (ended(kind=TerminationTypeType.CLOUD_FAILURE), S.FAILED, Cause.TRANSIENT),
-        (ended(), S.FAILED, Cause.TRANSIENT),
+        (ended(), S.FAILED, Cause.PLATFORM),
     ],
     ids=["a user", "its time limit", "the platform", "no code", "skipped", "internal error", "type only", "nothing"],
 )  # fmt: skip

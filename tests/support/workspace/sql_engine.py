@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
 
-from tests.support.workspace.sql_dialect import PREFIX, Table, Translated, translate
+from tests.support.workspace.sql_dialect import PREFIX, Table, Translated, translate, version_name
 from tests.support.workspace.sql_errors import SqlError, conflict, of_duckdb
 
 _DESCRIBE = re.compile(r"DESCRIBE DETAIL (\S+\.\S+\.\S+)", re.IGNORECASE)
@@ -34,6 +35,16 @@ class Parameter:
     text: str | None
 
 
+class Rights(Protocol):
+    """Who may run what."""
+
+    def require(self, principal: str, reads: Collection[Table], target: Table | None) -> None:
+        """Let a statement pass, or raise ``SqlError``."""
+
+    def history(self, table: Table) -> None:
+        """Let a question for a table's history pass, or raise ``SqlError``."""
+
+
 class SqlEngine:
     """Catalogs, in files or in the memory of this process.
 
@@ -41,6 +52,9 @@ class SqlEngine:
         catalogs: those there are; each has the schema ``default``.
         schemas: further ones, as ``catalog.schema``.
         folder: holds a file for each catalog, and what is there of an earlier engine; ``None`` keeps nothing.
+
+    Attributes:
+        rights: who may run what; everybody anything without.
     """
 
     def __init__(
@@ -50,6 +64,8 @@ class SqlEngine:
         self._database.execute("SET TimeZone = 'UTC'")
         self._lock = threading.Lock()
         self._inserts: Counter[Table] = Counter()
+        self._versions: dict[Table, list[datetime]] = defaultdict(list)
+        self.rights: Rights | None = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         for catalog in catalogs:
@@ -63,6 +79,33 @@ class SqlEngine:
         """Make a schema, as the owner of the catalog would."""
         with self._lock:
             self._database.execute(f'CREATE SCHEMA IF NOT EXISTS "{PREFIX}{catalog}"."{name}"')
+
+    def load(self, table: Table, rows: pa.Table, *, has_history: bool) -> None:
+        """Fill a table anew, as one commit; schema and catalog are made where they are missing.
+
+        Only tables filled so can be read at a version.
+        """
+        place = f'"{PREFIX}{table.catalog}"."{table.schema}"'
+        with self._lock:
+            self._database.execute(f"ATTACH IF NOT EXISTS ':memory:' AS \"{PREFIX}{table.catalog}\"")
+            self._database.execute(f"CREATE SCHEMA IF NOT EXISTS {place}")
+            names = [table.name]
+            if has_history:
+                names.append(version_name(table.name, len(self._versions[table])))
+                self._versions[table].append(datetime.now(UTC))
+            for name in names:
+                self._database.execute(f'CREATE OR REPLACE TABLE {place}."{name}" AS SELECT * FROM rows')
+
+    def history(self, table: Table) -> pa.Table:
+        """The latest version of a table, as DESCRIBE HISTORY tells it."""
+        made = self._versions[table]
+        if not made:
+            raise SqlError("DELTA_MISSING_DELTA_TABLE", f"{table.name} is not a Delta table.", "42P01")
+        return pa.table({
+            "version": pa.array([len(made) - 1], pa.int64()),
+            "timestamp": pa.array([made[-1]], pa.timestamp("us", "UTC")),
+            "operation": ["WRITE"],
+        })  # fmt: skip
 
     def session(self, catalog: str, schema: str) -> SqlSession:
         """A session with its own place in every transaction."""
@@ -127,7 +170,7 @@ class SqlSession:
         self._cursor = cursor
         self._default = default
 
-    def run(self, statement: str, parameters: Sequence[Parameter]) -> pa.Table:
+    def run(self, statement: str, parameters: Sequence[Parameter], *, caller: str = "") -> pa.Table:
         """The rows a statement answers with; counts of rows for a write, as Databricks sends them.
 
         Raises:
@@ -139,6 +182,12 @@ class SqlSession:
         work = translate(statement, types, self._default)
         named = {p.name or f"p{place}": p.text for place, p in enumerate(parameters)}
         values = {name: named[name] for name in work.parameters}
+        if self._engine.rights is not None:
+            self._engine.rights.require(caller, work.reads, work.target)
+        if work.history_of is not None:
+            if self._engine.rights is not None:
+                self._engine.rights.history(work.history_of)
+            return self._engine.history(work.history_of)
         try:
             if work.write:
                 return self._write(work, values)

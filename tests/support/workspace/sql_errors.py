@@ -22,9 +22,14 @@ def conflict(detail: str) -> SqlError:
     )
 
 
+def lacking(what: str) -> SqlError:
+    """A grant is missing; ``what`` says which, as in ``User does not have SELECT on Table 'main.sales.orders'.``"""
+    return SqlError("INSUFFICIENT_PERMISSIONS", f"Insufficient privileges: {what}", "42501")
+
+
 def forbidden() -> SqlError:
-    """A grant is missing."""
-    return SqlError("INSUFFICIENT_PERMISSIONS", "User does not have MODIFY on Table 'jobs'.", "42501")
+    """A grant is missing that the app's tables take."""
+    return lacking("User does not have MODIFY on Table 'jobs'.")
 
 
 def of_duckdb(exc: duckdb.Error) -> SqlError:
@@ -35,6 +40,8 @@ def of_duckdb(exc: duckdb.Error) -> SqlError:
             return conflict(text)
         case duckdb.CatalogException() if "does not exist" in text:
             return SqlError("TABLE_OR_VIEW_NOT_FOUND", text, "42P01")
+        case duckdb.CatalogException() if "Column with name" in text and "already exists" in text:
+            return SqlError("FIELD_ALREADY_EXISTS", text, "42710")
         case duckdb.CatalogException() if "already exists" in text:
             return SqlError("TABLE_OR_VIEW_ALREADY_EXISTS", text, "42P07")
         case duckdb.ConstraintException():

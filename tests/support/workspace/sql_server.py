@@ -17,7 +17,7 @@ from thrift.transport.TTransport import TMemoryBuffer
 
 from tests.support.workspace.sql_engine import SqlEngine
 from tests.support.workspace.sql_faults import SqlFaults
-from tests.support.workspace.sql_service import BrokenLine, HttpRefusal, Ran, SqlService
+from tests.support.workspace.sql_service import CALLER, BrokenLine, HttpRefusal, Ran, SqlService
 
 WAREHOUSE_ID = "abc123"
 _THRIFT = "application/x-thrift"
@@ -156,6 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif not self.server.accepts(self.headers.get("authorization", "")):
             self._refuse(401, "Credential was not sent or was of an unsupported type for this API.")
         else:
+            CALLER.set(self.headers["authorization"].removeprefix("Bearer "))
             self._call(body)
 
     def do_GET(self) -> None:
