@@ -47,7 +47,7 @@ from services.reconciler import Reconciler
 from services.results import ResultService
 from services.self_check import STORE, SelfCheck, disk_has_room, files_work, stores_work
 from services.settings import Settings, StateStore, read_settings
-from services.shared_reads import SharedReads
+from services.shared_reads import Answers, SharedDatasetStore, SharedJobStore
 from services.tables import TableService
 
 logger = logging.getLogger(__name__)
@@ -262,9 +262,10 @@ def _delta_store(settings: Settings) -> _StateStore:
     patience = Patience()
     connect = workspace_connector(settings.databricks_warehouse_id, settings.sql_connection_args, patience)
     database = DeltaDatabase(Warehouse(connect, place=tables.place, patience=patience), tables)
+    max_age_s = settings.job_poll_interval_seconds
     return _StateStore(
-        jobs=SharedReads(DeltaJobStore(database), max_age_s=settings.job_poll_interval_seconds),
-        datasets=DeltaDatasetStore(database),
+        jobs=SharedJobStore(DeltaJobStore(database), Answers(max_age_s)),
+        datasets=SharedDatasetStore(DeltaDatasetStore(database), Answers(max_age_s)),
         close=database.close,
         place=tables.place,
         is_free=False,

@@ -19,10 +19,11 @@ from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import StaleDataset
 from services.domain.job import DatasetId
 from services.ports import DatasetStore
+from services.shared_reads import Answers, SharedDatasetStore
 from tests.support.fakes import START
 
 
-@pytest.fixture(params=["memory", "sqlite", "delta"])
+@pytest.fixture(params=["memory", "sqlite", "delta", "shared reads"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatasetStore]:
     match request.param:
         case "memory":
@@ -33,6 +34,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatasetSto
             database.close()
         case "delta":
             yield DeltaDatasetStore(request.getfixturevalue("delta"))
+        case "shared reads":
+            yield SharedDatasetStore(MemoryDatasetStore(), Answers(max_age_s=3600.0))
 
 
 def dataset(dataset_id: str = "d1", **changes: object) -> Dataset:

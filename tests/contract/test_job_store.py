@@ -41,7 +41,7 @@ from services.domain.job import (
 )
 from services.domain.stage import Stage, StageStart
 from services.ports import JobFilter, JobStore
-from services.shared_reads import SharedReads
+from services.shared_reads import Answers, SharedJobStore
 from tests.support.fakes import START
 from tests.support.workspace.delta import fresh_schema
 from tests.support.workspace.fixtures import PLAN
@@ -63,7 +63,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
         case "delta":
             yield DeltaJobStore(request.getfixturevalue("delta"))
         case "shared reads":
-            yield SharedReads(MemoryJobStore(), max_age_s=FOREVER_S)
+            yield SharedJobStore(MemoryJobStore(), Answers(FOREVER_S))
 
 
 def test_an_attempt_of_an_earlier_version_is_read(tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ class TwoStores(RuleBasedStateMachine):
 
 def test_shared_reads_answer_as_a_dictionary_does() -> None:
     run_state_machine_as_test(
-        lambda: TwoStores(SharedReads(MemoryJobStore(), max_age_s=FOREVER_S)),
+        lambda: TwoStores(SharedJobStore(MemoryJobStore(), Answers(FOREVER_S))),
         settings=settings(max_examples=100, stateful_step_count=30, deadline=None, database=None),
     )
 

@@ -57,7 +57,8 @@ class RestWorkspace:
         self._open, self._closed = Routes(), Routes()
         self.identity.register_open(self._open)
         self.files.register_storage(self._open)
-        for api in (self.identity, JobsApi(self.runs, self.url), self.files, self.compute, self.apps, self.mlflow):
+        jobs = JobsApi(self.runs, self.url, self.compute.permissions)
+        for api in (self.identity, jobs, self.files, self.compute, self.apps, self.mlflow):
             api.register(self._closed)
 
     @property
