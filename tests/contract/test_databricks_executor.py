@@ -85,6 +85,13 @@ def test_a_run_is_sent_with_its_machines_tags_limits_and_rights(workspace: RestW
     }  # fmt: skip
 
 
+def test_admins_of_the_workspace_are_given_no_less_than_they_have(workspace: RestWorkspace) -> None:
+    scripts_on(workspace, viewers="admins").submit(submission())
+    assert workspace.runs.all()[0].request["access_control_list"] == [
+        {"user_name": "ann@example.com", "permission_level": "CAN_VIEW"}
+    ]
+
+
 def test_one_machine_is_driver_and_worker(workspace: RestWorkspace, executor: DatabricksExecutor) -> None:
     executor.submit(submission())
     cluster = workspace.runs.all()[0].task["new_cluster"]

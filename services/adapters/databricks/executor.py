@@ -30,6 +30,7 @@ _REMEMBERED: Final = timedelta(days=1)  # of older runs Databricks keeps no more
 _CLOCKS_DIFFER: Final = timedelta(minutes=10)
 _GONE: Final = re.compile(r"does not exist|not found", re.IGNORECASE)
 _MAX_NAME: Final = 200
+_EVERYTHING: Final = "admins"  # the workspace's own group: it manages every run, and to give it less is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +205,7 @@ class DatabricksExecutor:
                     user_name=submission.owner, permission_level=jobs.JobPermissionLevel.CAN_VIEW
                 )
             )
-        if self._settings.viewers:
+        if self._settings.viewers not in (None, _EVERYTHING):
             given.append(
                 jobs.JobAccessControlRequest(
                     group_name=self._settings.viewers, permission_level=jobs.JobPermissionLevel.CAN_MANAGE_RUN
