@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -24,6 +26,11 @@ def current_user() -> User:
         NotAllowed: inside Databricks Apps without the proxy's word.
     """
     return runtime().identity.user(st.context.headers)
+
+
+def as_of_now(arguments: Iterable[Any]) -> tuple[Any, ...]:
+    """What a page was drawn with, with its user as they are now: rights may have gone since."""
+    return tuple(current_user() if isinstance(argument, User) else argument for argument in arguments)
 
 
 def timezone() -> tzinfo:
