@@ -9,6 +9,7 @@ import streamlit as st
 from pages.ui.created_filter import created_filter
 from pages.ui.errors import error_boundary, guarded, notify
 from pages.ui.format import STATUS_TEXTS, ago, badge, count, escape, moment
+from pages.ui.installation import installation
 from pages.ui.job_detail import MAX_REASON
 from pages.ui.job_table import job_table, page_number, pager, status_filter
 from pages.ui.refresh import fragment, last_known, refresh_while
@@ -158,6 +159,7 @@ who = current_user()
 if who.is_admin:
     st.title("Admin")
     everybody(who)
+    installation(who)
 else:
     st.title("Page not found")
     st.write("There is no such page, or it is not for you.")

@@ -6,34 +6,22 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 from services.domain.access import User
 from services.domain.compute import ComputePlan, Size
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import (
-    ExecutorUnavailable,
-    ForecastAppError,
     IllegalTransition,
     InvalidInput,
     LimitReached,
     NotFound,
     StaleJob,
+    Unavailable,
 )
-from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus, job_of
-from services.ports import (
-    Clock,
-    DatasetStore,
-    Executor,
-    FileStore,
-    JobFilter,
-    JobPage,
-    JobStore,
-    Plan,
-    RunTracker,
-    Usage,
-)
+from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
+from services.left_overs import LeftOvers
+from services.ports import Clock, DatasetStore, Executor, JobFilter, JobPage, JobStore, Plan, Usage
 from training.spec import ColumnRoles, ForecastSpec
 
 logger = logging.getLogger(__name__)
@@ -71,16 +59,12 @@ class ComputeOffer:
         return self.usual if size is None else self.by_size.get(size, self.usual)
 
 
-def job_files(job_id: JobId) -> str:
-    """File-store prefix of everything a job keeps."""
-    return f"jobs/{job_id}"
-
-
 class JobService:
     """Creating, starting, stopping and reading jobs. Another user's job reads as one that is not there.
 
     Args:
         wake: tells the reconciler that there is something to do.
+        notice: tells it whether somebody sees an active job, which another process may have left.
         new_id: makes the id of a new job.
         plan: the machines for a job; none where training runs on this machine.
     """
@@ -90,23 +74,23 @@ class JobService:
         *,
         jobs: JobStore,
         datasets: DatasetStore,
-        files: FileStore,
         executor: Executor,
-        tracker: RunTracker,
+        left_overs: LeftOvers,
         clock: Clock,
         limits: Limits,
         wake: Callable[[], None],
+        notice: Callable[[bool], None],
         new_id: Callable[[], str],
         plan: Plan | None = None,
     ) -> None:
         self._jobs = jobs
         self._datasets = datasets
-        self._files = files
         self._executor = executor
-        self._tracker = tracker
+        self._left_overs = left_overs
         self._clock = clock
         self._limits = limits
         self._wake = wake
+        self._notice = notice
         self._new_id = new_id
         self._plan = plan
         self._starting = threading.Lock()  # held from counting what is active to saving one more
@@ -267,7 +251,7 @@ class JobService:
             except StaleJob:
                 continue
             logger.info("Job %s deleted by %s", job_id, user.name)
-            self._clean_up(job)
+            self._left_overs.remove(job)
             return
         raise StaleJob(job_id=job_id, version=job.version)
 
@@ -284,7 +268,9 @@ class JobService:
         where = where or JobFilter()
         if not user.is_admin:
             where = replace(where, owner=user.name)
-        return self._jobs.find(where, limit=limit, offset=offset)
+        page = self._jobs.find(where, limit=limit, offset=offset)
+        self._notice(any(job.is_active for job in page.jobs))
+        return page
 
     def usage(self, user: User, where: JobFilter | None = None) -> tuple[Usage, ...]:
         """What the jobs that a filter matches come to, by owner; for admins.
@@ -293,11 +279,15 @@ class JobService:
             NotAllowed: the user is none.
         """
         user.require_admin("see what everybody uses")
-        return self._jobs.usage(where or JobFilter(), self._clock.now())
+        usage = self._jobs.usage(where or JobFilter(), self._clock.now())
+        self._notice(any(of_one.n_active for of_one in usage))
+        return usage
 
     def counts(self, user: User) -> Mapping[JobStatus, int]:
         """How many of the user's own jobs have each status."""
-        return self._jobs.counts(user.name)
+        counts = self._jobs.counts(user.name)
+        self._notice(any(counts[status] for status in ACTIVE))
+        return counts
 
     def events(self, user: User, job_id: JobId) -> tuple[JobEvent, ...]:
         """The job's timeline, oldest first."""
@@ -319,35 +309,11 @@ class JobService:
                 return self._executor.log_tail(attempt.run_id, n_lines=n_lines)
         return ""
 
-    def forget_deleted(self) -> None:
-        """Remove what runs of deleted jobs have left behind with the executor, which deleting them could not.
-
-        A run is ours only where the store remembers its job: folders of runs may be shared with another store.
-
-        Raises:
-            ExecutorUnavailable: the executor does not answer.
-        """
-        for token in self._executor.tokens():
-            job_id = job_of(token)
-            if self._jobs.get(job_id) is None and self._jobs.events(job_id):
-                self._forget_run(token)
-
-    def _forget_run(self, token: str) -> None:
-        run_id = self._executor.find(token)
-        if run_id is None:
-            return
-        self._executor.cancel(run_id)
-        try:
-            self._executor.forget(run_id)
-        except ExecutorUnavailable:
-            logger.warning("The run %s of a deleted job stays until the next start", run_id, exc_info=True)
-        else:
-            logger.info("Removed the run %s, which its deleted job had left behind", run_id)
-
     def _authorised(self, user: User, job_id: JobId) -> Job:
         job = self._jobs.get(job_id)
         if job is None or not user.may_touch(job.owner):
             raise NotFound("job", job_id)
+        self._notice(job.is_active)
         return job
 
     def _add(
@@ -387,6 +353,9 @@ class JobService:
                 saved = self._jobs.save(changed[0], (changed[1],))
             except StaleJob:
                 continue
+            except Unavailable:
+                self._wake()  # an answer may have been lost, not the write
+                raise
             logger.info("Job %s: %s by %s", job_id, changed[1].kind, user.name)
             self._wake()
             return saved
@@ -410,19 +379,6 @@ class JobService:
             attempt=len(job.attempts),
             detail=" ".join(detail.split()),
         )
-
-    def _clean_up(self, job: Job) -> None:
-        steps: list[Callable[[], None]] = [partial(self._files.delete_all, job_files(job.job_id))]
-        for attempt in job.attempts:
-            if attempt.run_id is not None:
-                steps.append(partial(self._executor.forget, attempt.run_id))
-            if attempt.mlflow_run_id is not None:
-                steps.append(partial(self._tracker.delete_run, attempt.mlflow_run_id))
-        for step in steps:
-            try:
-                step()
-            except (ForecastAppError, OSError):
-                logger.warning("Something of the deleted job %s is left behind", job.job_id, exc_info=True)
 
 
 def _require_reason(user: User, job: Job, reason: str) -> None:

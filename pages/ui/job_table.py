@@ -12,6 +12,7 @@ import streamlit as st
 from pages.ui import links
 from pages.ui.format import (
     QUEUED,
+    STARTING,
     STATUS_BADGES,
     STATUS_TEXTS,
     Badge,
@@ -23,10 +24,12 @@ from pages.ui.format import (
     is_waiting,
     metric_text,
     score,
+    step_text,
 )
+from pages.ui.job_ending import headline
 from services.domain.job import Job, JobStatus
 
-_BADGES: Final = (*STATUS_BADGES.values(), QUEUED)
+_BADGES: Final = (*STATUS_BADGES.values(), QUEUED, STARTING)
 
 _OWN: Final = ["Job", "Status", "Progress", "Now", "Elapsed", "Best model", "Error", "Dataset", "Created"]
 _OWNERS: Final = ["Job", "Owner", "Status", "Progress", "Elapsed", "Compute", "Now", "Dataset", "Created"]
@@ -42,7 +45,7 @@ def job_rows(jobs: Sequence[Job], now: datetime, *, with_owner: bool) -> pd.Data
             "Job": job.name,
             "Status": [_cell(badge(job))],
             "Progress": job.progress.percent,
-            "Now": _now(job, "its owner" if with_owner else "you"),
+            "Now": _now(job, now, "its owner" if with_owner else "you"),
             "Elapsed": f"{'waiting ' if is_waiting(job) else ''}{duration(elapsed(job, now))}",
             "Best model": job.outcome.best_model if job.outcome else "",
             "Error": f"{metric_text(job.outcome.metric)} {score(job.outcome.score, job.outcome.metric)}"
@@ -116,10 +119,10 @@ def _cell(shown: Badge) -> str:
     return f"{shown.glyph} {shown.text}"
 
 
-def _now(job: Job, owner: str) -> str:
+def _now(job: Job, now: datetime, owner: str) -> str:
     if job.status is JobStatus.PENDING:
         return f"Waiting for {owner} to start it"
-    return job.error if job.status is JobStatus.FAILED else job.step
+    return step_text(job, now) if job.is_active else headline(job)
 
 
 def status_filter(key: str) -> list[JobStatus]:

@@ -12,6 +12,9 @@ import streamlit as st
 from services import bootstrap
 from services.bootstrap import Runtime
 from services.domain.access import User
+from services.domain.errors import LoginRefused
+from services.domain.login import OWN_LOGIN, SCOPES, Login
+from services.identity import TOKEN
 
 
 def runtime() -> Runtime:
@@ -31,6 +34,27 @@ def current_user() -> User:
 def as_of_now(arguments: Iterable[Any]) -> tuple[Any, ...]:
     """What a page was drawn with, with its user as they are now: rights may have gone since."""
     return tuple(current_user() if isinstance(argument, User) else argument for argument in arguments)
+
+
+def current_login() -> Login:
+    """With whose rights tables are read for the person in front of this browser.
+
+    Inside Databricks Apps with the token that the proxy forwards, and never with the app's own login; elsewhere the
+    login of this process is its only user's.
+
+    Raises:
+        LoginRefused: inside Databricks Apps without a token.
+    """
+    if not runtime().settings.databricks_app_name:
+        return OWN_LOGIN
+    token = (st.context.headers.get(TOKEN) or "").strip()
+    if not token:
+        raise LoginRefused(
+            "This app has no user authorization, so it can't read tables in your name.",
+            remedy=f"Ask an admin of the app to add the scopes {', '.join(SCOPES[:-1])} and {SCOPES[-1]} to it, then "
+            "reload the page.",
+        )
+    return Login(token)
 
 
 def timezone() -> tzinfo:

@@ -33,6 +33,12 @@ def job_of(token: str) -> JobId:
     return JobId(token.rpartition("-")[0])
 
 
+def attempt_of(token: str) -> int:
+    """The number of the attempt that a token stands for; 0 when it is no token of ours."""
+    number = token.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
 class JobStatus(StrEnum):
     """What is true of the world while a job has this status."""
 

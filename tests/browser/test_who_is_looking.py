@@ -35,9 +35,13 @@ def behind_proxy(tmp_path: Path) -> Iterator[Server]:
     """A fresh server that believes in the proxy's headers."""
     home = tmp_path / "home"
     keep_a_secret(home)
-    running = Server(
-        home, DATABRICKS_APP_NAME="forecast", ENABLE_CLUSTER_DELEGATION="false", ADMIN_USERS="boss@example.com"
-    )
+    settings = {
+        "FORECAST_HOME": str(home),
+        "DATABRICKS_APP_NAME": "forecast",
+        "ENABLE_CLUSTER_DELEGATION": "false",
+        "ADMIN_USERS": "boss@example.com",
+    }
+    running = Server(home, settings)
     running.start()
     yield running
     running.stop()

@@ -343,9 +343,9 @@ def test_runs_that_a_deleted_job_left_behind_are_removed_later(world: World, mon
     with monkeypatch.context() as patched:
         patched.setattr(world.executor, "forget", refuse)
         world.service.delete(ANN, deleted.job_id)
-        world.service.forget_deleted()
+        world.left_overs.tidy()
     assert set(world.executor.runs) == {run_of(deleted), run_of(other), "elsewhere-1"}
-    world.service.forget_deleted()
+    world.left_overs.tidy()
     assert set(world.executor.runs) == {run_of(other), "elsewhere-1"}
     assert world.now(other).status is JobStatus.RUNNING
 

@@ -181,7 +181,19 @@ def test_jobs_can_be_kept_in_unity_catalog(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.text == ""
     with caplog.at_level(logging.WARNING):
         read_settings(place)
-    assert "UC_CATALOG, UC_SCHEMA, DATABRICKS_WAREHOUSE_ID" in caplog.text
+    assert "UC_CATALOG, UC_SCHEMA\n" in caplog.text, "the warehouse reads people's tables all the same"
+    with caplog.at_level(logging.WARNING):
+        read_settings({"MAX_TABLE_ROWS": "10"})
+    assert "Not used without DATABRICKS_WAREHOUSE_ID: MAX_TABLE_ROWS" in caplog.text
+
+
+def test_tables_are_beside_the_volume_unless_a_place_is_given() -> None:
+    volume = {**DELEGATED, "STATE_STORE_TYPE": "unity_catalog", "DATABRICKS_WAREHOUSE_ID": "abc"}
+    settings = read_settings(volume)
+    assert (settings.uc_catalog, settings.uc_schema) == ("main", "forecast")
+    assert read_settings({**volume, "UC_SCHEMA": "jobs"}).uc_schema == "jobs"
+    local = {**volume, "ENABLE_CLUSTER_DELEGATION": "false"}
+    assert "needs UC_CATALOG, UC_SCHEMA too" in problems(**local), "a volume that is not used says nothing"
 
 
 @pytest.mark.parametrize(("said", "address"), [({}, "localhost"), ({"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"}, "0.0.0.0")])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
 from services.adapters.delta.guard import DELETED
 from services.adapters.delta.tables import Tables
-from services.adapters.sql.conditions import job_condition
+from services.adapters.sql.conditions import job_condition, one_of
 from services.adapters.sql.rows import EVENT_COLUMNS, JOB_COLUMNS
 from services.adapters.sql.statements import Statement, assignments, columns, parameters
 from services.domain.job import ACTIVE
@@ -65,11 +66,15 @@ class JobStatements:
         self.mark_deleted = Statement(
             name="delete a job",
             text=f"UPDATE {self._jobs} SET status = '{DELETED}', spec_json = '', request_id = '', version = :version,"
-            f" write_id = :write_id, outbox_json = :outbox_json WHERE {_AT_VERSION}",
+            f" updated_at = :updated_at, write_id = :write_id, outbox_json = :outbox_json WHERE {_AT_VERSION}",
         )
         self.remove = Statement(
             name="remove a deleted job",
             text=f"DELETE FROM {self._jobs} WHERE job_id = :job_id AND status = '{DELETED}'",
+        )
+        self.half_deleted = Statement(
+            name="list jobs whose deletion was cut short",
+            text=f"SELECT job_id, outbox_json FROM {self._jobs} WHERE status = '{DELETED}' AND updated_at < :before",
         )
         self.written_by = Statement(
             name="look at a job's latest write", text=f"SELECT write_id FROM {self._jobs} WHERE job_id = :key"
@@ -101,6 +106,12 @@ class JobStatements:
         values = {f"{name}_{n}": row[name] for n, row in enumerate(rows) for name in _EVENT}
         text = f"INSERT INTO {self._events} ({columns(_EVENT)}) VALUES {tuples}"
         return Statement(name="append events", text=text), values
+
+    def known(self, job_ids: Collection[str]) -> tuple[Statement, dict[str, Any]]:
+        """Which of the ids are a job's."""
+        condition, values = one_of("job_id", job_ids)
+        text = f"SELECT job_id FROM {self._jobs} WHERE status <> '{DELETED}' AND {condition}"
+        return Statement(name="look for jobs", text=text), values
 
     def page(self, where: JobFilter, *, limit: int, offset: int) -> tuple[Statement, dict[str, Any]]:
         """Jobs by filter, newest first."""

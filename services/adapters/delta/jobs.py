@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -89,7 +89,8 @@ class DeltaJobStore:
         version = job.version + 1
         carried = numbered(job.job_id, version, (event,))
         values = {
-            "job_id": job.job_id, "version": version, "write_id": secrets.token_hex(8), "outbox_json": packed(carried),
+            "job_id": job.job_id, "version": version, "updated_at": event.at, "write_id": secrets.token_hex(8),
+            "outbox_json": packed(carried),
         }  # fmt: skip
         if not took_effect(
             self._database, self._sql.mark_deleted, values, written_by=self._sql.written_by, key=job.job_id
@@ -97,6 +98,14 @@ class DeltaJobStore:
             raise StaleJob(job_id=job.job_id, version=job.version)
         if self._append(job.job_id, version, carried):
             self._remove(job.job_id)
+
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        return frozenset(JobId(row["job_id"]) for row in self._database.rows(*self._sql.known(job_ids)))
+
+    def tidy(self, before: datetime) -> None:
+        for row in self._database.rows(self._sql.half_deleted, {"before": before}):
+            self._copy(row["outbox_json"])
+            self._remove(JobId(row["job_id"]))
 
     def _write(self, job: Job, values: Mapping[str, object], *, with_events: bool) -> None:
         statement = self._sql.save_with_events if with_events else self._sql.save
@@ -108,8 +117,11 @@ class DeltaJobStore:
         if self._copied.knows(job.job_id, job.version):
             return
         for row in self._database.rows(self._sql.outbox, {"job_id": job.job_id}):
-            for event_id, event in unpacked(row["outbox_json"]).items():
-                self._database.affected(self._sql.copy_event, table_row(event_id, event))
+            self._copy(row["outbox_json"])
+
+    def _copy(self, outbox: str) -> None:
+        for event_id, event in unpacked(outbox).items():
+            self._database.affected(self._sql.copy_event, table_row(event_id, event))
 
     def _append(self, job_id: JobId, version: int, events: Mapping[str, JobEvent]) -> bool:
         """Copy what was just written; where that fails the row still has it, and the next write copies it."""

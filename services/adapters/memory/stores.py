@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -83,6 +83,13 @@ class MemoryJobStore:
             del self._jobs[job.job_id]
             self._events.append(event)
 
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        with self._lock:
+            return frozenset(self._jobs.keys() & set(job_ids))
+
+    def tidy(self, before: datetime) -> None:
+        """A deletion is never cut short."""
+
     def _guard(self, job: Job) -> None:
         known = self._jobs.get(job.job_id)
         if known is None or known.version != job.version:
@@ -128,6 +135,9 @@ class MemoryDatasetStore:
         with self._lock:
             self._guard(dataset)
             del self._datasets[dataset.dataset_id]
+
+    def tidy(self, before: datetime) -> None:
+        """A deletion is never cut short."""
 
     def _guard(self, dataset: Dataset) -> None:
         known = self._datasets.get(dataset.dataset_id)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from services.adapters.sql.conditions import job_condition
+from services.adapters.sql.conditions import job_condition, one_of
 from services.adapters.sql.rows import EVENT_COLUMNS, JOB_COLUMNS, event_of, event_row, job_of, job_row, usage_of
 from services.adapters.sql.statements import assignments, columns, parameters
 from services.adapters.sqlite.database import Database, stored, with_moments
@@ -118,6 +118,15 @@ class SqliteJobStore:
             if deleted != 1:
                 raise StaleJob(job_id=job.job_id, version=job.version)
             _append(connection, (event,))
+
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        condition, values = one_of("job_id", job_ids)
+        with self._database.reading() as connection:
+            rows = connection.execute(f"SELECT job_id FROM jobs WHERE {condition}", values).fetchall()
+        return frozenset(JobId(row["job_id"]) for row in rows)
+
+    def tidy(self, before: datetime) -> None:
+        """A deletion is one transaction and is never cut short."""
 
 
 def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:

@@ -83,8 +83,13 @@ class Identity:
             content={"access_token": client_id, "token_type": "Bearer", "expires_in": 3600, "scope": "all-apis"}
         )
 
+    def admits(self, authorization: str) -> bool:
+        """Whether the value of an ``Authorization`` header is a user's token, or one that OAuth here has given."""
+        scheme, _, token = authorization.partition(" ")
+        return scheme == "Bearer" and ("@" in token or token in self.secrets)
+
     def require_caller(self, request: Request) -> None:
-        if not request.headers.get("authorization", "").startswith("Bearer ") or not request.caller:
+        if not self.admits(request.headers.get("authorization", "")):
             raise ApiError(
                 401, "UNAUTHENTICATED", "Credential was not sent or was of an unsupported type for this API."
             )
