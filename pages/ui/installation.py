@@ -6,15 +6,17 @@ import streamlit as st
 
 from pages.ui.errors import error_boundary
 from pages.ui.format import ago, escape
+from pages.ui.refresh import fragment
 from pages.ui.session import runtime
 from services.domain.access import User
 from services.self_check import Finding, Report
 
 
-@st.fragment
+@fragment
 def installation(user: User) -> None:
     """The newest report, problems first, and a way to ask again."""
     with error_boundary("the installation"):
+        user.require_admin("see what the installation lacks")
         check = runtime().self_check
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader("Installation", width="content")

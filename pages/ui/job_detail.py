@@ -21,7 +21,7 @@ from pages.ui.format import (
     step_text,
 )
 from pages.ui.job_ending import show_ending
-from pages.ui.refresh import last_known, refresh_while
+from pages.ui.refresh import fragment, last_known, refresh_while
 from pages.ui.session import runtime, timezone
 from services.domain.access import User
 from services.domain.errors import NotFound
@@ -38,7 +38,7 @@ _WHAT_CANCEL_DOES: Final = {  # by whether it was ever started
 _TABS: Final = ("Timeline", "Configuration", "Log")
 
 
-@st.fragment
+@fragment
 def job_detail(user: User, job_id: JobId) -> None:
     """Everything about a job; refreshes by itself while the job is active."""
     with error_boundary("the job"):
@@ -203,25 +203,35 @@ def _confirm_cancel(user: User, job_id: JobId) -> None:
     job = runtime().jobs.get(user, job_id)
     has_begun = job.attempt is not None
     st.write(_WHAT_CANCEL_DOES[has_begun])
-    _ask_for_reason(user, job)
+    has_reason = _ask_for_reason(user, job)
     with st.container(horizontal=True):
-        st.button("Cancel the job", key="confirm_cancel", type="primary", on_click=_cancel, args=(user, job_id))
+        st.button(
+            "Cancel the job", key="confirm_cancel", type="primary", on_click=_cancel, args=(user, job_id),
+            disabled=not has_reason,
+        )  # fmt: skip
         st.button("Keep it running" if has_begun else "Keep it", key="confirm_no", on_click=_dismiss_and_rerun)
 
 
 @st.dialog("Delete this job?", on_dismiss=_dismiss)
 def _confirm_delete(user: User, job_id: JobId) -> None:
     st.write("Its forecasts, scores and log are removed for good. The dataset stays.")
-    _ask_for_reason(user, runtime().jobs.get(user, job_id))
+    has_reason = _ask_for_reason(user, runtime().jobs.get(user, job_id))
     with st.container(horizontal=True):
-        st.button("Delete the job", key="confirm_delete", type="primary", on_click=_delete, args=(user, job_id))
+        st.button(
+            "Delete the job", key="confirm_delete", type="primary", on_click=_delete, args=(user, job_id),
+            disabled=not has_reason,
+        )  # fmt: skip
         st.button("Keep it", key="confirm_no", on_click=_dismiss_and_rerun)
 
 
-def _ask_for_reason(user: User, job: Job) -> None:
-    """Somebody else's job is not touched without one; the service sees to it."""
-    if job.owner != user.name:
-        st.text_input(f"Reason, for {escape(job.owner)} to read", key=_REASON, max_chars=MAX_REASON, placeholder="Why")
+def _ask_for_reason(user: User, job: Job) -> bool:
+    """Whether there is one, or none is needed: somebody else's job is not touched without."""
+    if job.owner == user.name:
+        return True
+    reason = st.text_input(
+        f"Reason, for {escape(job.owner)} to read", key=_REASON, max_chars=MAX_REASON, placeholder="Why, then Enter"
+    )
+    return bool(reason.strip())
 
 
 def _dismiss_and_rerun() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -12,6 +14,7 @@ from services.bootstrap import Runtime
 from services.domain.access import User
 from services.domain.errors import LoginRefused
 from services.domain.login import OWN_LOGIN, SCOPES, Login
+from services.identity import TOKEN
 
 
 def runtime() -> Runtime:
@@ -28,6 +31,11 @@ def current_user() -> User:
     return runtime().identity.user(st.context.headers)
 
 
+def as_of_now(arguments: Iterable[Any]) -> tuple[Any, ...]:
+    """What a page was drawn with, with its user as they are now: rights may have gone since."""
+    return tuple(current_user() if isinstance(argument, User) else argument for argument in arguments)
+
+
 def current_login() -> Login:
     """With whose rights tables are read for the person in front of this browser.
 
@@ -39,7 +47,7 @@ def current_login() -> Login:
     """
     if not runtime().settings.databricks_app_name:
         return OWN_LOGIN
-    token = (st.context.headers.get("X-Forwarded-Access-Token") or "").strip()
+    token = (st.context.headers.get(TOKEN) or "").strip()
     if not token:
         raise LoginRefused(
             "This app has no user authorization, so it can't read tables in your name.",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from services.adapters.databricks.directory import ScimGroups, workspace_groups
 from services.adapters.databricks.workspace import Workspace
+from services.bootstrap import build_runtime
 from services.domain.errors import DirectoryUnavailable
+from services.identity import NAME, TOKEN
+from services.settings import Settings
 from tests.support.workspace.rest_identity import APP_CLIENT_ID
 from tests.support.workspace.rest_workspace import RestWorkspace
 
@@ -105,3 +110,20 @@ def test_a_workspace_that_does_not_answer_is_no_answer(workspace: RestWorkspace,
     workspace.faults.is_down = True
     with pytest.raises(DirectoryUnavailable, match="could not tell who is in the group"):
         ask(groups, ANN, with_token=with_token)
+
+
+def test_the_app_asks_the_workspace_it_runs_in(workspace: RestWorkspace, groups: ScimGroups, tmp_path: Path) -> None:
+    settings = Settings(databricks_app_name="forecast", admin_group=GROUP, forecast_home=tmp_path)
+    runtime = build_runtime(settings)
+    try:
+        assert runtime.identity.user({NAME: "Ann@Example.com", TOKEN: ANN}).is_admin
+        assert not runtime.identity.user({NAME: BOB, TOKEN: BOB}).is_admin
+        assert runtime.identity.user({NAME: ANN}).is_admin, "by the app's own question"
+        stranger = runtime.identity.user({NAME: BOB, TOKEN: ANN})
+        assert not stranger.is_admin
+        assert "not yours" in stranger.doubt
+        before = sum(workspace.faults.calls.values())
+        runtime.identity.user({NAME: ANN, TOKEN: ANN})
+        assert sum(workspace.faults.calls.values()) == before, "every rerun of a page asks who is looking"
+    finally:
+        runtime.close()

@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages.ui import session
+from services.domain.access import LOCAL_USER, User
 from services.domain.errors import StoreUnavailable
 from services.domain.job import JobId, JobStatus, RunId
 from services.ports import JobFilter, JobPage
@@ -107,6 +109,44 @@ def test_while_the_store_is_down_the_last_known_list_stays_with_since_when(
 def test_only_what_is_legal_can_be_pressed(stage: Stage, make: str, actions: set[str]) -> None:
     getattr(stage, make)()
     assert enabled(stage.open("jobs", job="j1")) == actions
+
+
+@pytest.mark.parametrize(
+    ("make", "ask", "confirm"),
+    [("running", "job_cancel", "confirm_cancel"), ("failed", "job_delete", "confirm_delete")],
+)
+def test_an_admin_who_ends_or_removes_somebodys_job_here_says_why(
+    stage: Stage, make: str, ask: str, confirm: str
+) -> None:
+    job = getattr(stage, make)(owner="bob@example.com")
+    app = stage.open("jobs", job="j1")
+    assert r"Owner: **bob\@example\.com**" in texts(app)
+    app.button(key=ask).click().run()
+    assert app.button(key=confirm).disabled
+    app.text_input(key="confirm_reason").set_value("Blocks the queue").run()
+    app.button(key=confirm).click().run()
+    last = stage.jobs.events(job.job_id)[-1]
+    assert (last.actor, last.detail) == ("local_user", "Blocks the queue")
+
+
+def test_ones_own_job_is_ended_without_a_reason(stage: Stage) -> None:
+    stage.running()
+    app = stage.open("jobs", job="j1")
+    app.button(key="job_cancel").click().run()
+    assert not [box for box in app.text_input if box.key == "confirm_reason"]
+    assert "Owner" not in texts(app)
+
+
+def test_the_owner_of_a_deleted_job_reads_who_deleted_it_and_why(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.failed(owner="bob@example.com")
+    stage.runtime.jobs.delete(LOCAL_USER, JobId("j1"), "Contains *salaries*")
+    monkeypatch.setattr(session, "current_user", lambda: User(name="bob@example.com"))
+    for page in ("jobs", "results"):
+        text = texts(stage.open(page, job="j1"))
+        assert "deleted by local\\_user" in text
+        assert r"Contains \*salaries\*" in text
+    monkeypatch.setattr(session, "current_user", lambda: User(name="carl@example.com"))
+    assert "salaries" not in texts(stage.open("jobs", job="j1"))
 
 
 def test_a_job_that_waits_for_its_turn_is_queued_and_its_waiting_is_no_running_time(stage: Stage) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from services.api.routes import ROUTES
 from services.datasets import DatasetService
 from services.domain.access import User
 from services.domain.compute import Size
@@ -119,6 +120,10 @@ def test_every_public_method_has_an_entry_and_takes_the_user_first(service: type
     assert public == known
     for name in public & (JOBS.keys() | DRAFTS.keys() | KEPT.keys() | RESULTS.keys()):
         assert list(signature(getattr(service, name)).parameters)[1] == "user"
+
+
+def test_no_route_answers_with_what_is_somebodys() -> None:
+    assert {route.path for route in ROUTES} == {"/api/v2/health"}, "a route that reads jobs needs a user, and a test"
 
 
 def outcome(call: Callable[[], object]) -> str:
