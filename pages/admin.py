@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.ui.errors import error_boundary, guarded, notify
 from pages.ui.format import STATUS_TEXTS, ago, count, escape, moment
+from pages.ui.installation import installation
 from pages.ui.job_table import job_table, pager, status_filter
 from pages.ui.refresh import last_known, refresh_while
 from pages.ui.session import current_user, runtime, timezone
@@ -32,10 +33,10 @@ def health() -> None:
 
 def counts(user: User) -> None:
     """How many jobs have each status."""
-    by_status = runtime().jobs.counts(user, everyone=True)
+    everybodys = [usage.counts for usage in runtime().jobs.usage(user)]
     with st.grid(len(JobStatus), min_column_width=100):
         for status in JobStatus:
-            st.metric(STATUS_TEXTS[status], by_status.get(status, 0), border=True)
+            st.metric(STATUS_TEXTS[status], sum(counts[status] for counts in everybodys), border=True)
 
 
 @st.fragment
@@ -108,6 +109,7 @@ who = current_user()
 if who.is_admin:
     st.title("Admin")
     everybody(who)
+    installation(who)
 else:
     st.title("Page not found")
     st.write("There is no such page, or it is not for you.")

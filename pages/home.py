@@ -87,7 +87,8 @@ def note_dataset(dataset: Dataset, page: str, icon: str, text: str) -> None:
     st.page_link(page, label=f"**{escape(shorten(dataset.name))}** · {text}", icon=icon, query_params=query)
 
 
+who = current_user()
 st.title("Finance Forecast")
 st.caption("From a table of history to forecasts you can defend.")
 start()
-mine(current_user())
+mine(who)

@@ -55,10 +55,11 @@ def nothing_here(*, is_filtered: bool) -> None:
     st.page_link(links.UPLOAD, label="Upload data", icon=":material/upload_file:")
 
 
+who = current_user()
 job_id = st.query_params.get("job")
 if job_id:
-    confirm(current_user())
-    job_detail(current_user(), JobId(job_id))
+    confirm(who)
+    job_detail(who, JobId(job_id))
 else:
     st.title("Jobs")
-    job_list(current_user())
+    job_list(who)

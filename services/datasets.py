@@ -24,6 +24,7 @@ from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import InvalidInput, NotFound, StaleDataset
 from services.domain.job import DatasetId
+from services.domain.table import Origin
 from services.incoming import MB, Limited, label
 from services.ports import Clock, DatasetStore, FileStore
 from services.raw_file import RawFile, refusal
@@ -93,8 +94,29 @@ class DatasetService:
                 user, name=sample.title, source="sample", stream=stream, roles=sample.roles, file=sample.filename
             )
 
+    def receive_table(self, user: User, *, name: str, stream: BinaryIO, origin: Origin) -> Dataset:
+        """Make a draft of a table's rows.
+
+        Args:
+            user: who has read it with their own rights.
+            name: the table's full name.
+            stream: the rows as a Parquet file.
+            origin: what was read, and when.
+        """
+        return self._receive(
+            user, name=name, source="table", stream=stream, roles=None, file="table.parquet", origin=origin
+        )
+
     def _receive(
-        self, user: User, *, name: str, source: str, stream: BinaryIO, roles: ColumnRoles | None, file: str = ""
+        self,
+        user: User,
+        *,
+        name: str,
+        source: str,
+        stream: BinaryIO,
+        roles: ColumnRoles | None,
+        file: str = "",
+        origin: Origin | None = None,
     ) -> Dataset:
         now = self._clock.now()
         suffix = Path(file or name).suffix.lower()
@@ -108,6 +130,7 @@ class DatasetService:
             status=DatasetStatus.DRAFT,
             created_at=now,
             updated_at=now,
+            origin_json=origin.to_json() if origin else "",
         )
         size = self._files.write(draft.raw_key, cast(BinaryIO, Limited(stream, self._max_bytes, name)))
         try:

@@ -20,7 +20,7 @@ from services.domain.dataset import Dataset
 from services.domain.errors import StaleJob, SubmissionRefused, TrackingUnavailable, Unavailable
 from services.domain.failure import OTHER_MACHINES, Cause, Failure, RetryPolicy, classify
 from services.domain.job import STOPPING, Attempt, EventKind, Job, JobEvent, JobStatus, RunId
-from services.jobs import job_files
+from services.left_overs import job_files
 from services.ports import (
     Clock,
     DatasetStore,
@@ -85,16 +85,16 @@ class Lifecycle:
         try:
             spec = ForecastSpec.from_json(job.spec_json)
         except ConfigError as exc:
-            return self._fail(job, Failure(cause=Cause.CONFIG, message=str(exc)))
+            return self._give_up(job, Failure(cause=Cause.CONFIG, message=str(exc)))
         dataset = self._datasets.get(job.dataset_id)
         if dataset is None or not self._files.exists(dataset.panel_key):
             message = f"The data of this job, {job.dataset_name!r}, has been deleted. Upload it again for a new job."
-            return self._fail(job, Failure(cause=Cause.DATA, message=message))
+            return self._give_up(job, Failure(cause=Cause.DATA, message=message))
         try:
             job = self._prepared(job, spec, dataset)
             run_id = self._executor.submit(self._submission(job, spec, dataset))
         except SubmissionRefused as exc:
-            return self._fail(job, Failure(cause=Cause.PERMANENT, message=str(exc)))
+            return self._give_up(job, Failure(cause=Cause.PERMANENT, message=str(exc)))
         except Unavailable as exc:
             logger.warning("Job %s could not be sent: %s", job.job_id, exc)
             return self._not_sent(job, str(exc))
@@ -200,16 +200,20 @@ class Lifecycle:
             except StaleJob:
                 self._end_if_unwanted(job)  # an answer may have been lost, not the request
                 raise
+        return self._give_up(job, Failure(cause=Cause.TRANSIENT, message=problem))
+
+    def _give_up(self, job: Job, failure: Failure) -> Job:
+        """FAILED, unless sending has made a run after all: an answer may have been lost, not the request.
+
+        As long as that can't be told the job stays SUBMITTING, so that none has ended while its run computes.
+        """
         try:
-            run_id = self._executor.find(
-                _attempt(job).token, since=_attempt(job).submitted_at
-            )  # an answer may have been lost, not the request
+            run_id = self._executor.find(_attempt(job).token, since=_attempt(job).submitted_at)
         except Unavailable as exc:
-            logger.warning("Job %s fails without knowing whether it has a run: %s", job.job_id, exc)
-            run_id = None
-        if run_id is not None:
-            return self._accept(job, run_id)
-        return self._fail(job, Failure(cause=Cause.TRANSIENT, message=problem))
+            logger.warning("It can't be told whether job %s has a run: %s", job.job_id, exc)
+            now = self._clock.now()
+            return self._jobs.save(job.submission_failed(str(exc), now, now + self._policy.longest))
+        return self._fail(job, failure) if run_id is None else self._accept(job, run_id)
 
     def _alive(self, job: Job, seen: Observation, report: RunReport | None) -> Job:
         now = self._clock.now()

@@ -6,20 +6,34 @@ technology's errors into ``Unavailable`` ones with ``raise … from``; nothing e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import pandas as pd
+import pyarrow as pa
 
 from services.domain.compute import ComputePlan, Size
 from services.domain.dataset import Dataset
 from services.domain.failure import Cause
-from services.domain.job import DatasetId, Job, JobEvent, JobId, JobStatus, MlflowRunId, Outcome, Progress, RunId
+from services.domain.job import (
+    ACTIVE,
+    DatasetId,
+    Job,
+    JobEvent,
+    JobId,
+    JobStatus,
+    MlflowRunId,
+    Outcome,
+    Progress,
+    RunId,
+)
+from services.domain.login import Login
 from services.domain.stage import StageStart
+from services.domain.table import TableFacts, TableName, TableVersion
 from training.spec import ForecastSpec
 
 Plan = Callable[[ForecastSpec, Dataset, Size | None, Sequence[Cause]], ComputePlan]
@@ -31,6 +45,23 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The current time, aware UTC."""
+        ...
+
+
+class Groups(Protocol):
+    """Who belongs to which group of the workspace."""
+
+    def is_member(self, user: str, group: str, *, token: str | None) -> bool:
+        """Whether a person belongs to a group, directly or through groups inside it.
+
+        Args:
+            user: in the form of ``user_name``.
+            group: by its exact name.
+            token: the person's own, to ask in their name; without it the app asks in its own.
+
+        Raises:
+            DirectoryUnavailable: it can't be told now, or the token is somebody else's.
+        """
         ...
 
 
@@ -61,6 +92,28 @@ class JobPage:
 
     jobs: tuple[Job, ...]
     total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one person's jobs come to.
+
+    Attributes:
+        counts: how many have each status; every status is a key.
+        run_time: of all their attempts (``Attempt.run_time``).
+    """
+
+    owner: str
+    counts: Mapping[JobStatus, int]
+    run_time: timedelta
+
+    @property
+    def n_jobs(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def n_active(self) -> int:
+        return sum(self.counts[status] for status in ACTIVE)
 
 
 class JobStore(Protocol):
@@ -96,6 +149,15 @@ class JobStore(Protocol):
         """How many jobs have each status; every status is a key."""
         ...
 
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Usage, ...]:
+        """What the jobs that the filter matches come to, by owner and in the order of their names, in one statement.
+
+        Args:
+            where: owners without such a job are left out.
+            now: until when attempts that go on are counted.
+        """
+        ...
+
     def active(self) -> tuple[Job, ...]:
         """Every job that is SUBMITTING, RUNNING or CANCELLING, oldest first, in one statement."""
         ...
@@ -110,6 +172,14 @@ class JobStore(Protocol):
         Raises:
             StaleJob: the row has another version, or is gone.
         """
+        ...
+
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        """Those of the ids that are a job's, in one statement."""
+        ...
+
+    def tidy(self, before: datetime) -> None:
+        """Remove what deletions that were cut short before a moment have left; nobody sees it, no event is lost."""
         ...
 
 
@@ -148,6 +218,60 @@ class DatasetStore(Protocol):
         """
         ...
 
+    def tidy(self, before: datetime) -> None:
+        """Remove what deletions that were cut short before a moment have left; nobody sees it."""
+        ...
+
+
+class TableSource(Protocol):
+    """Tables of Unity Catalog, read with the rights of the person whose login comes with each call.
+
+    Nothing is shared between two logins and nothing of one is kept. Every method raises:
+
+    - ``LoginRefused``: the login has run out, or lacks a scope;
+    - ``TableRefused``: the person may not, or there is no such thing; the message names the missing grant;
+    - ``TablesUnavailable``: no answer in time, as from a warehouse that is starting.
+    """
+
+    def catalogs(self, login: Login) -> tuple[str, ...]:
+        """Names of the catalogs the person may use, sorted."""
+        ...
+
+    def schemas(self, login: Login, catalog: str) -> tuple[str, ...]:
+        """Names of a catalog's schemas that the person may use, sorted."""
+        ...
+
+    def tables(self, login: Login, catalog: str, schema: str) -> tuple[str, ...]:
+        """Names of a schema's tables and views that the person may read, sorted."""
+        ...
+
+    def describe(self, login: Login, name: TableName) -> TableFacts:
+        """What the catalog knows of a table, its columns in their order."""
+        ...
+
+    def count(self, login: Login, table: TableFacts) -> int | None:
+        """How many rows it has; ``None`` where only reading all of them would tell."""
+        ...
+
+    def version(self, login: Login, table: TableFacts) -> TableVersion | None:
+        """Its latest version; ``None`` where it has none, or the person may read it but not ask for it."""
+        ...
+
+    def rows(
+        self,
+        login: Login,
+        table: TableFacts,
+        columns: Sequence[str],
+        *,
+        version: TableVersion | None = None,
+        limit: int,
+    ) -> Generator[pa.Table, None, None]:
+        """The first ``limit`` rows in no order, in parts of bearable size; at least one part, which may be empty.
+
+        Moments (TIMESTAMP) are given in UTC, without a zone. A connection is held until the generator is closed.
+        """
+        ...
+
 
 class FileStore(Protocol):
     """Files by key; keys are ours (ids and fixed names), never a user's words."""
@@ -174,6 +298,14 @@ class FileStore(Protocol):
 
     def delete_all(self, prefix: str) -> None:
         """Remove every file whose key starts with ``prefix/``; nothing happens when there are none."""
+        ...
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The names of the folders directly below ``prefix/``, in order; an empty one may be among them."""
+        ...
+
+    def written_at(self, key: str) -> datetime | None:
+        """When the file was last written, aware UTC; ``None`` when there is none."""
         ...
 
 
@@ -290,6 +422,14 @@ class Executor(Protocol):
         """
         ...
 
+    def alive(self) -> Mapping[str, RunId]:
+        """Every run that has not ended, by its token, whoever submitted it here.
+
+        Raises:
+            ExecutorUnavailable: they can't be listed now.
+        """
+        ...
+
     def tokens(self) -> tuple[str, ...]:
         """The tokens of all runs of which something is kept, but for older ones that are forgotten without us.
 
@@ -333,11 +473,23 @@ class RunTracker(Protocol):
         ...
 
     def close_run(self, run_id: MlflowRunId, *, status: str) -> None:
-        """Mark a run that could not do so itself as FAILED or KILLED; harmless when it already ended."""
+        """Mark a run that could not do so itself as FAILED, KILLED or FINISHED; harmless when it already ended."""
+        ...
+
+    def open_runs(self) -> Mapping[MlflowRunId, tuple[JobId, int]]:
+        """Every run that nobody has ended yet, with its job and the number of the attempt.
+
+        Raises:
+            TrackingUnavailable: MLflow does not answer.
+        """
         ...
 
     def delete_run(self, run_id: MlflowRunId) -> None:
         """Remove a run and hide its artifacts; harmless when there is none."""
+        ...
+
+    def delete_runs(self, job_id: JobId) -> None:
+        """The same for every run of a job, also one that the job never got to know."""
         ...
 
 
@@ -366,3 +518,10 @@ class ResultStore(Protocol):
     def file(self, run_id: MlflowRunId, artifact: str) -> Path | None:
         """An artifact as a file on this machine; ``None`` when the run has no such artifact."""
         ...
+
+
+Probe = Callable[[], str]
+"""Tries one thing that the installation depends on, the way the app uses it, and says in a sentence what it found.
+
+Raises ``ForecastAppError`` where it fails: ``SetupProblem`` with what mends it, or ``Unavailable``.
+"""

@@ -29,6 +29,8 @@ from services.domain.job import Job, JobId, JobStatus
 from training.spec import ForecastSpec
 
 _CONFIRM: Final = "_confirm"  # (action, job id) while a confirmation is open
+_REASON: Final = "confirm_reason"
+MAX_REASON: Final = 200
 _WHAT_CANCEL_DOES: Final = {  # by whether it was ever started
     True: "The run is stopped within seconds. What it has computed is kept; Retry starts it again.",
     False: "Nothing has been started, so nothing is lost. Retry starts it all the same.",
@@ -44,9 +46,9 @@ def job_detail(user: User, job_id: JobId) -> None:
         try:
             job, updated_at, is_fresh = last_known("job", job_id, lambda: runtime().jobs.get(user, job_id))
         except NotFound as exc:
-            st.error(f"{escape(str(exc))} It may have been deleted.", icon=":material/search_off:")
+            no_such_job(user, exc)
             return
-        _header(job)
+        _header(user, job)
         if job.can_start:
             compute_view.pending_machines(user, job)
         _actions(user, job)
@@ -64,6 +66,18 @@ def job_detail(user: User, job_id: JobId) -> None:
         refresh_while(job.is_active, key="job_refresh", updated_at=updated_at, is_fresh=is_fresh)
 
 
+def no_such_job(user: User, exc: NotFound) -> None:
+    """That there is no such job; to whom it belonged, who deleted it, and why."""
+    deletion = runtime().jobs.deletion(user, JobId(exc.identifier))
+    if deletion is None:
+        st.error(escape(str(exc)), icon=":material/search_off:")
+        return
+    when = moment(deletion.at, timezone(), now=runtime().clock.now())
+    who = "you" if deletion.actor == user.name else escape(deletion.actor)
+    why = f": {escape(deletion.detail)}" if deletion.detail else "."
+    st.info(f"This job was deleted by {who} ({when}){why}", icon=":material/delete:")
+
+
 def confirm(user: User) -> None:
     """Open the confirmation that a button asked for.
 
@@ -76,13 +90,15 @@ def confirm(user: User) -> None:
             _confirm_delete(user, job_id)
 
 
-def _header(job: Job) -> None:
+def _header(user: User, job: Job) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(escape(job.name), width="content")
         shown = badge(job)
         st.badge(shown.text, icon=shown.icon, color=shown.color)
     zone, now = timezone(), runtime().clock.now()
     facts = [f"Dataset: {escape(job.dataset_name)}", f"created {moment(job.created_at, zone, now=now)}"]
+    if job.owner != user.name:
+        facts.insert(0, f"Owner: **{escape(job.owner)}**")
     if job.attempt:
         begun = job.attempt.started_at
         facts.append(f"{'started' if begun else 'sent'} {moment(begun or job.attempt.submitted_at, zone, now=now)}")
@@ -184,8 +200,10 @@ def _dismiss() -> None:
 
 @st.dialog("Cancel this job?", on_dismiss=_dismiss)
 def _confirm_cancel(user: User, job_id: JobId) -> None:
-    has_begun = runtime().jobs.get(user, job_id).attempt is not None
+    job = runtime().jobs.get(user, job_id)
+    has_begun = job.attempt is not None
     st.write(_WHAT_CANCEL_DOES[has_begun])
+    _ask_for_reason(user, job)
     with st.container(horizontal=True):
         st.button("Cancel the job", key="confirm_cancel", type="primary", on_click=_cancel, args=(user, job_id))
         st.button("Keep it running" if has_begun else "Keep it", key="confirm_no", on_click=_dismiss_and_rerun)
@@ -194,9 +212,16 @@ def _confirm_cancel(user: User, job_id: JobId) -> None:
 @st.dialog("Delete this job?", on_dismiss=_dismiss)
 def _confirm_delete(user: User, job_id: JobId) -> None:
     st.write("Its forecasts, scores and log are removed for good. The dataset stays.")
+    _ask_for_reason(user, runtime().jobs.get(user, job_id))
     with st.container(horizontal=True):
         st.button("Delete the job", key="confirm_delete", type="primary", on_click=_delete, args=(user, job_id))
         st.button("Keep it", key="confirm_no", on_click=_dismiss_and_rerun)
+
+
+def _ask_for_reason(user: User, job: Job) -> None:
+    """Somebody else's job is not touched without one; the service sees to it."""
+    if job.owner != user.name:
+        st.text_input(f"Reason, for {escape(job.owner)} to read", key=_REASON, max_chars=MAX_REASON, placeholder="Why")
 
 
 def _dismiss_and_rerun() -> None:
@@ -224,12 +249,12 @@ def _clone(user: User, job_id: JobId) -> None:
 @guarded("cancel")
 def _cancel(user: User, job_id: JobId) -> None:
     _dismiss()
-    runtime().jobs.cancel(user, job_id)
+    runtime().jobs.cancel(user, job_id, st.session_state.get(_REASON, ""))
 
 
 @guarded("delete")
 def _delete(user: User, job_id: JobId) -> None:
     _dismiss()
-    runtime().jobs.delete(user, job_id)
+    runtime().jobs.delete(user, job_id, st.session_state.get(_REASON, ""))
     del st.query_params["job"]
     notify("The job is deleted.")

@@ -9,8 +9,9 @@ import streamlit as st
 
 from services import bootstrap
 from services.bootstrap import Runtime
-from services.domain.access import LOCAL_USER, User
-from services.domain.errors import NotAllowed
+from services.domain.access import User
+from services.domain.errors import LoginRefused
+from services.domain.login import OWN_LOGIN, SCOPES, Login
 
 
 def runtime() -> Runtime:
@@ -21,19 +22,31 @@ def runtime() -> Runtime:
 def current_user() -> User:
     """The person in front of this browser.
 
-    Inside Databricks Apps the proxy says who it is, in headers it sets itself; they mean nothing elsewhere, where
-    anybody could send them. On one machine it is its only user.
-
     Raises:
         NotAllowed: inside Databricks Apps without the proxy's word.
     """
-    settings = runtime().settings
-    if not settings.databricks_app_name:
-        return LOCAL_USER
-    name = (st.context.headers.get("X-Forwarded-Email") or "").strip().lower()
-    if not name:
-        raise NotAllowed("use this app", "people signed in through Databricks")
-    return User(name=name, is_admin=name in {admin.lower() for admin in settings.admin_users})
+    return runtime().identity.user(st.context.headers)
+
+
+def current_login() -> Login:
+    """With whose rights tables are read for the person in front of this browser.
+
+    Inside Databricks Apps with the token that the proxy forwards, and never with the app's own login; elsewhere the
+    login of this process is its only user's.
+
+    Raises:
+        LoginRefused: inside Databricks Apps without a token.
+    """
+    if not runtime().settings.databricks_app_name:
+        return OWN_LOGIN
+    token = (st.context.headers.get("X-Forwarded-Access-Token") or "").strip()
+    if not token:
+        raise LoginRefused(
+            "This app has no user authorization, so it can't read tables in your name.",
+            remedy=f"Ask an admin of the app to add the scopes {', '.join(SCOPES[:-1])} and {SCOPES[-1]} to it, then "
+            "reload the page.",
+        )
+    return Login(token)
 
 
 def timezone() -> tzinfo:

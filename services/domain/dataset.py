@@ -7,6 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from services.domain.job import DatasetId
+from services.domain.table import Origin
 
 
 class DatasetStatus(StrEnum):
@@ -23,6 +24,7 @@ class Dataset:
     Attributes:
         name: the file's name, the sample's title or the table's full name.
         source: ``file``, ``sample`` or ``table``.
+        origin_json: of a table, where and when its rows were read (``services.domain.table.Origin``); empty otherwise.
         suffix: of the raw file, lower case with its dot.
         size_bytes: of the raw file.
         uploaded_at: of the raw file where that is older than the record, as in a copy made to change columns.
@@ -53,6 +55,7 @@ class Dataset:
     series_count: int = 0
     uploaded_at: datetime | None = None
     panel_folder: str = ""
+    origin_json: str = ""
     version: int = 0
 
     @property
@@ -62,6 +65,11 @@ class Dataset:
         The quality report and every run go by it, however much later they look at the data.
         """
         return (self.uploaded_at or self.created_at).date()
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the rows of a table were read; ``None`` for anything else."""
+        return Origin.from_json(self.origin_json) if self.origin_json else None
 
     @property
     def raw_key(self) -> str:

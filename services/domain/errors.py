@@ -4,15 +4,20 @@ ForecastAppError           everything we raise on purpose; the text is for the u
 ├── NotFound               no such job, dataset or result, or not yours: both read the same
 ├── NotAllowed             an admin's action asked for by someone else
 ├── InvalidInput           a file or form that can't be used as it is
+├── TableRefused           a table, or a list of tables, that the user's own rights do not open
+│   └── LoginRefused       no right at all came with the request, or it has run out
 ├── LimitReached           too many active jobs
 ├── IllegalTransition      the job is not in a state that allows this
 ├── StaleJob               somebody else changed the job first: read it again
 ├── StaleDataset           the same of a dataset
 ├── SubmissionRefused      a run that can't be made until somebody changes something
+├── SetupProblem           something of the installation is missing, or not as it must be
 └── Unavailable            something we depend on does not answer
     ├── StoreUnavailable
     ├── ExecutorUnavailable
-    └── TrackingUnavailable
+    ├── TrackingUnavailable
+    ├── DirectoryUnavailable
+    └── TablesUnavailable
 """
 
 from __future__ import annotations
@@ -50,6 +55,24 @@ class InvalidInput(ForecastAppError):
         self.remedy = remedy
         self.field = field
         super().__init__(f"{message} {remedy}".strip())
+
+
+class TableRefused(ForecastAppError):
+    """Databricks does not let this person do it; says what is missing and who can give it.
+
+    Args:
+        reason: what was refused, a sentence.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, reason: str, *, remedy: str = "") -> None:
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(f"{reason} {remedy}".strip())
+
+
+class LoginRefused(TableRefused):
+    """There is no token of the person's, or it is no longer valid."""
 
 
 class LimitReached(ForecastAppError):
@@ -107,6 +130,15 @@ class SubmissionRefused(ForecastAppError):
         super().__init__(f"The run was refused: {reason.rstrip('.')}. {remedy}".strip())
 
 
+class SetupProblem(ForecastAppError):
+    """Something of the installation is missing or wrong; ``remedy`` names the setting or grant that mends it."""
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        self.message = message
+        self.remedy = remedy
+        super().__init__(f"{message} {remedy}")
+
+
 class Unavailable(ForecastAppError):
     """Something the app depends on does not answer; trying again later may help."""
 
@@ -121,3 +153,11 @@ class ExecutorUnavailable(Unavailable):
 
 class TrackingUnavailable(Unavailable):
     """MLflow does not answer."""
+
+
+class DirectoryUnavailable(Unavailable):
+    """It can't be told now who belongs to a group."""
+
+
+class TablesUnavailable(Unavailable):
+    """The workspace's catalog or its SQL warehouse does not answer."""

@@ -78,6 +78,12 @@ class RetryPolicy:
     delay: timedelta = timedelta(seconds=30)
     jitter: float = 0.2
 
+    @property
+    def longest(self) -> timedelta:
+        """Between two tries, jitter aside."""
+        factor: float = 2**self.max_retries
+        return self.delay * factor
+
     def wait(
         self, cause: Cause, retries_so_far: int, random: float, *, has_other_machines: bool = False
     ) -> timedelta | None:

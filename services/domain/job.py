@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NewType
 
@@ -31,6 +31,12 @@ def token_of(job_id: JobId, attempt: int) -> str:
 def job_of(token: str) -> JobId:
     """The job whose attempt a token stands for."""
     return JobId(token.rpartition("-")[0])
+
+
+def attempt_of(token: str) -> int:
+    """The number of the attempt that a token stands for; 0 when it is no token of ours."""
+    number = token.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 class JobStatus(StrEnum):
@@ -137,6 +143,14 @@ class Attempt:
     compute: ComputePlan | None = None
     stages: tuple[StageStart, ...] = ()
     page_url: str = ""
+
+    def run_time(self, now: datetime) -> timedelta:
+        """How long it has computed; one that was over before it was seen to compute counts from its submission."""
+        if self.started_at is not None:
+            return (self.ended_at or now) - self.started_at
+        if self.run_id is not None and self.submitted_at is not None and self.ended_at is not None:
+            return self.ended_at - self.submitted_at
+        return timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

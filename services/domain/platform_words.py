@@ -64,26 +64,23 @@ def cause_of(text: str) -> Cause | None:
     return None
 
 
-def missing_grant(text: str) -> str:
-    """Which grant is missing and who can give it, as a sentence; empty when the message names no grant."""
+def missing_grant(text: str, whom: str = "the app's service principal") -> str:
+    """Which grant ``whom`` lacks and who can give it, as a sentence; empty when the message names no grant."""
     if lacks := _USER_LACKS.search(text):
         what = " ".join(f"{lacks['what']} {lacks['name']}".split())
         kind = lacks["what"].strip().lower()
         return (
-            f"Missing grant: {lacks['grant'].strip()} on {what}, for the app's service principal. "
+            f"Missing grant: {lacks['grant'].strip()} on {what}, for {whom}. "
             f"{_capital(_OWNER_OF.get(kind, _BY_ADMIN))} can give it."
         )
     if lacks := _CAN_LACKS.search(text):
         grant = lacks["grant"].upper().replace(" ", "_")
-        return (
-            f"Missing grant: {grant} on {lacks['what'].strip()}, for the app's service principal. "
-            f"{_capital(_BY_ADMIN)} can give it."
-        )
+        return f"Missing grant: {grant} on {lacks['what'].strip()}, for {whom}. {_capital(_BY_ADMIN)} can give it."
     lowered = text.lower()
     if "not authorized to create" in lowered and "cluster" in lowered:
         return (
             "Missing grant: CAN_USE on a cluster policy (set CLUSTER_POLICY_ID), or the entitlement to create "
-            "clusters, for the app's service principal. A workspace admin can give it."
+            f"clusters, for {whom}. A workspace admin can give it."
         )
     return ""
 

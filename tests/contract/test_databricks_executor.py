@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -166,6 +167,7 @@ def test_another_apps_runs_are_not_taken_for_ours(workspace: RestWorkspace, exec
     executor.submit(replace(submission("b-1"), job_name="named [forecast a-1]"))
     assert executor.find("a-1") is None
     assert executor.tokens() == ("b-1",)
+    assert executor.alive().keys() <= {"b-1"}
 
 
 def test_a_search_for_a_token_goes_no_further_back_than_its_attempt(
@@ -407,11 +409,51 @@ def test_code_is_published_once_under_its_content(workspace: RestWorkspace, tmp_
     assert workspace.tree.path(first.requirements).read_text() == "pandas==2.3.3\n"
     workspace.faults.clear()
     assert package(workspace, tmp_path, root).published() == first
-    assert sum(workspace.faults.calls.values()) <= 4  # nothing is sent again
+    assert sum(workspace.faults.calls.values()) <= 6  # no code is sent again
     (root / "training" / "main.py").write_text("print(2)")
     second = package(workspace, tmp_path, root).published()
     assert second.entry_point != first.entry_point
     assert workspace.tree.path(first.entry_point).read_text() == "print(1)", "a run in flight keeps its code"
+
+
+def test_code_that_nobody_uses_any_more_is_removed(workspace: RestWorkspace, tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    (root / "training").mkdir(parents=True)
+    main = root / "training" / "main.py"
+    folders = []
+    for n in range(4):
+        main.write_text(f"print({n})")
+        entry_point = package(workspace, tmp_path, root).published().entry_point
+        folders.append(workspace.tree.path(entry_point).parents[1])
+    old = time.time() - timedelta(days=31).total_seconds()
+    young = time.time() - timedelta(days=29).total_seconds()
+    unused, half, recent, own = folders
+    (half / "published").unlink()  # by an app that crashed
+    for folder, moment in ((unused, old), (half, old), (recent, young), (own, old)):
+        for path in folder.rglob("*"):
+            os.utime(path, (moment, moment))
+    package(workspace, tmp_path, root).remove_old()
+    assert [folder.exists() for folder in folders] == [False, False, True, True]
+
+
+def test_code_in_use_says_so_once_a_day(workspace: RestWorkspace, tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    (root / "training").mkdir(parents=True)
+    (root / "training" / "main.py").write_text("print(1)")
+    seconds = [0.0]
+    files = VolumeFileStore(Workspace(workspace.config), workspace.volume, tmp_path / "cache")
+    code = TrainingPackage(files, root, seconds=lambda: seconds[0])
+    marker = workspace.tree.path(code.published().entry_point).parents[1] / "published"
+    old = time.time() - timedelta(days=40).total_seconds()
+    os.utime(marker, (old, old))
+    seconds[0] = 23 * 3600.0
+    code.published()
+    assert marker.stat().st_mtime == pytest.approx(old)
+    seconds[0] = 25 * 3600.0
+    code.published()
+    assert marker.stat().st_mtime == pytest.approx(time.time(), abs=60)
+    code.remove_old()
+    assert marker.exists()
 
 
 def test_half_published_code_is_published_again(workspace: RestWorkspace, tmp_path: Path) -> None:

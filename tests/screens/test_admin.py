@@ -7,6 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.ui import session
 from services.domain.access import User
+from services.domain.errors import SetupProblem
 from services.domain.job import JobId, JobStatus
 from tests.support.screens import PAGES, Stage, texts
 
@@ -73,3 +74,21 @@ def test_others_who_ask_for_the_page_file_itself_see_nothing_of_it(stage: Stage)
     assert app.title[0].value == "Page not found"
     assert "Secret" not in texts(app)
     assert not app.dataframe
+
+
+def test_the_installation_is_shown_with_what_mends_it(stage: Stage) -> None:
+    def missing() -> str:
+        raise SetupProblem("There is no policy.", remedy="Correct CLUSTER_POLICY_ID.")
+
+    stage.probes |= {"Files": lambda: "They can be written.", "Cluster policy": missing}
+    stage.__post_init__()
+    assert "The first check is still running" in texts(stage.open("admin"))
+    app = stage.open("admin")
+    app.button(key="check_again").click().run()
+    assert "1 of 2 things" in texts(app)
+    assert r"There is no policy\. Correct CLUSTER\_POLICY\_ID\." in texts(app)
+    stage.probes["Cluster policy"] = lambda: "It governs."
+    stage.__post_init__()
+    app.button(key="check_again").click().run()
+    assert "2 of 2 things" in texts(app)
+    assert not app.error

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.domain.errors import ExecutorUnavailable, TrackingUnavailable
 from services.domain.failure import Cause
-from services.domain.job import JobId, MlflowRunId, Outcome, Progress, RunId
+from services.domain.job import JobId, MlflowRunId, Outcome, Progress, RunId, attempt_of, job_of
 from services.ports import Observation, RunReport, RunState, Submission
 from training.errors import TrainingFailure
 
@@ -93,6 +93,10 @@ class ScriptedExecutor:
         self.forgotten.append(run_id)
         self.runs.pop(run_id, None)
 
+    def alive(self) -> Mapping[str, RunId]:
+        self._answer()
+        return {run_id: run_id for run_id, run in self.runs.items() if not run.state.is_over}
+
     def tokens(self) -> tuple[str, ...]:
         self._answer()
         return tuple(sorted(self.runs))
@@ -145,6 +149,16 @@ class FakeTracker:
     def close_run(self, run_id: MlflowRunId, *, status: str) -> None:
         self._answer()
         self.closed.setdefault(run_id, status)
+
+    def open_runs(self) -> Mapping[MlflowRunId, tuple[JobId, int]]:
+        self._answer()
+        made = {run_id: run_id.removeprefix("mlflow-") for run_id in self.reports if run_id not in self.closed}
+        return {run_id: (job_of(token), attempt_of(token)) for run_id, token in made.items()}
+
+    def delete_runs(self, job_id: JobId) -> None:
+        self._answer()
+        for run_id in [run_id for run_id in self.reports if run_id.rpartition("-")[0] == f"mlflow-{job_id}"]:
+            self.delete_run(run_id)
 
     def delete_run(self, run_id: MlflowRunId) -> None:
         self._answer()

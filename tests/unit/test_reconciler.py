@@ -9,12 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.jobs import SqliteJobStore
-from services.domain.errors import ExecutorUnavailable, StaleJob, TrackingUnavailable
+from services.domain.errors import (
+    ExecutorUnavailable,
+    StaleJob,
+    StoreUnavailable,
+    SubmissionRefused,
+    TrackingUnavailable,
+)
 from services.domain.failure import Cause
 from services.domain.job import EventKind, Job, JobStatus, MlflowRunId, Outcome, RunId
 from services.domain.stage import Stage, StageStart
@@ -663,7 +670,7 @@ def test_the_loop_sleeps_with_nothing_to_do_and_is_woken_by_a_start(looping: Wor
 def test_an_idle_loop_notices_what_another_process_started(world: World) -> None:
     watchful = Reconciler(
         jobs=world.jobs, executor=world.executor, tracker=world.tracker, lifecycle=world.lifecycle, clock=world.clock,
-        poll_s=5, idle_poll_s=0.05,
+        poll_s=5, idle_poll_s=0.05, before_sleep=lambda: None,
     )  # fmt: skip
     watchful.start()
     try:
@@ -718,3 +725,76 @@ def test_stopping_ends_the_thread_and_starting_begins_anew(world: World) -> None
         assert [t.name for t in threading.enumerate()].count("reconciler") == 1
         world.reconciler.stop()
         assert "reconciler" not in [t.name for t in threading.enumerate()]
+
+
+# What can't be told, and who notices
+
+
+def test_a_job_does_not_fail_while_nobody_can_tell_whether_it_has_a_run(world: World) -> None:
+    job = world.started()
+    world.executor.loses_answers = 1
+    world.reconciler.tick()
+    world.executor.is_down = True
+    for _ in range(5):
+        world.clock.advance(seconds=300)
+        world.reconciler.tick()
+    assert world.now(job).status is S.SUBMITTING
+    world.executor.is_down = False
+    world.clock.advance(seconds=300)
+    world.reconciler.tick()
+    assert (world.now(job).status, len(world.executor.runs)) == (S.RUNNING, 1)
+
+
+def test_a_refusal_after_a_lost_answer_does_not_lose_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.started()
+    world.executor.loses_answers = 1
+    world.reconciler.tick()
+
+    def refuse(_: Submission) -> RunId:
+        raise SubmissionRefused("a grant was taken away", remedy="Give it back.", is_config=False)
+
+    monkeypatch.setattr(world.executor, "submit", refuse)
+    world.clock.advance(seconds=300)
+    world.reconciler.tick()
+    assert world.now(job).status is S.RUNNING
+
+
+@pytest.mark.parametrize("look", ["get", "find", "counts", "events"])
+def test_whoever_sees_another_process_s_job_wakes_a_loop_that_sleeps(looping: World, look: str) -> None:
+    until(lambda: looping.reconciler.health.last_success_at is not None)
+    time.sleep(0.05)
+    died = looping.another_process()
+    job = died.started()  # and its process is gone
+    match look:
+        case "find":
+            looping.service.find(ANN)
+        case "counts":
+            looping.service.counts(ANN)
+        case _:
+            getattr(looping.service, look)(ANN, job.job_id)
+    until(lambda: looping.now(job).status is S.RUNNING)
+
+
+def test_who_looks_at_ended_jobs_wakes_nobody(looping: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    until(lambda: looping.reconciler.health.last_success_at is not None)
+    time.sleep(0.05)
+    job = looping.created()
+    seen = looping.reconciler.health
+    looping.service.find(ANN)
+    looping.service.get(ANN, job.job_id)
+    time.sleep(0.1)
+    assert looping.reconciler.health is seen
+
+
+def test_a_start_whose_answer_was_lost_is_gone_on_with(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.created()
+    save = world.jobs.save
+
+    def lost(*args: Any) -> Job:
+        save(*args)
+        raise StoreUnavailable("the answer was lost")
+
+    monkeypatch.setattr(world.jobs, "save", lost)
+    with pytest.raises(StoreUnavailable):
+        world.service.start(ANN, job.job_id)
+    assert world.wakes == 1

@@ -141,6 +141,10 @@ class DatabricksExecutor:
                         f"The run {run_id} has not ended, so nothing of it is removed: {reason_of(exc)}."
                     ) from exc
 
+    def alive(self) -> Mapping[str, RunId]:
+        with self._workspace.use("list its runs", ExecutorUnavailable):
+            return {token: RunId(str(run.run_id)) for token, run in self._ours(None, active_only=True)}
+
     def tokens(self) -> tuple[str, ...]:
         with self._workspace.use("list its runs", ExecutorUnavailable):
             return tuple(sorted({token for token, _ in self._ours(datetime.now(UTC) - _REMEMBERED)}))
@@ -244,11 +248,11 @@ class DatabricksExecutor:
             return None
         return self._workspace.client.jobs.get_run_output(task.run_id)
 
-    def _ours(self, since: datetime | None) -> Iterator[tuple[str, jobs.BaseRun]]:
+    def _ours(self, since: datetime | None, *, active_only: bool = False) -> Iterator[tuple[str, jobs.BaseRun]]:
         """Runs that this app made, newest first, with their tokens."""
         begin = None if since is None else int((since - _CLOCKS_DIFFER).timestamp() * 1000)
         for run in self._workspace.client.jobs.list_runs(
-            run_type=jobs.RunType.SUBMIT_RUN, start_time_from=begin, limit=_PAGE
+            active_only=active_only or None, run_type=jobs.RunType.SUBMIT_RUN, start_time_from=begin, limit=_PAGE
         ):
             if mark := self._mark.search(run.run_name or ""):
                 yield mark[1], run

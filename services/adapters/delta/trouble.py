@@ -86,6 +86,11 @@ def is_unauthorized(exc: BaseException) -> bool:
     return _status(exc) == 401
 
 
+def is_forbidden(exc: BaseException) -> bool:
+    """Whether the server let the caller do nothing at all."""
+    return _status(exc) == 403
+
+
 def _status(exc: BaseException) -> int | None:
     return exc.context.get("http-code") if isinstance(exc, RequestError) else None
 

@@ -164,7 +164,7 @@ class Warehouse:
 
     def _once(self, statement: Statement, values: Mapping[str, Any]) -> list[Row]:
         with self._borrowed() as connection, connection.cursor() as cursor:
-            with _cancelled_after(cursor, self._patience.statement_s):
+            with cancelled_after(cursor, self._patience.statement_s):
                 cursor.execute(statement.text, dict(values) or None)
             return [_plain(row.asDict()) for row in cursor.fetchall()] if cursor.description else []
 
@@ -223,7 +223,7 @@ class Warehouse:
 
 
 @contextmanager
-def _cancelled_after(cursor: Cursor, seconds: float) -> Iterator[None]:
+def cancelled_after(cursor: Cursor, seconds: float) -> Iterator[None]:
     """Cancel what runs too long: the connector itself asks for its state until the warehouse gives up.
 
     Raises:

@@ -5,8 +5,10 @@ Values are plain: strings, integers, aware datetimes, ``None``. How a moment is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -24,6 +26,7 @@ from services.domain.job import (
     Outcome,
     Progress,
 )
+from services.ports import Usage
 
 Row = Mapping[str, Any]
 
@@ -93,6 +96,18 @@ def job_of(row: Row) -> Job:
     )
 
 
+def usage_of(rows: Iterable[Row]) -> tuple[Usage, ...]:
+    """Rows of ``owner``, ``status``, ``n`` and ``run_s`` put together by owner."""
+    counts: dict[str, dict[JobStatus, int]] = {}
+    seconds: dict[str, float] = defaultdict(float)
+    for row in rows:
+        counts.setdefault(row["owner"], dict.fromkeys(JobStatus, 0))[JobStatus(row["status"])] = row["n"]
+        seconds[row["owner"]] += row["run_s"]
+    return tuple(
+        Usage(owner=owner, counts=counts[owner], run_time=timedelta(seconds=seconds[owner])) for owner in sorted(counts)
+    )
+
+
 def event_row(event: JobEvent) -> dict[str, Any]:
     """An event as it is stored."""
     return {
@@ -124,4 +139,6 @@ def dataset_row(dataset: Dataset) -> dict[str, Any]:
 
 def dataset_of(row: Row) -> Dataset:
     """The dataset's record that a row holds."""
-    return Dataset(**{name: row[name] for name in DATASET_COLUMNS} | {"status": DatasetStatus(row["status"])})
+    values = {name: row[name] for name in DATASET_COLUMNS}
+    values |= {"status": DatasetStatus(row["status"]), "origin_json": row["origin_json"] or ""}  # older rows hold none
+    return Dataset(**values)

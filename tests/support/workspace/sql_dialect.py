@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,6 +14,7 @@ from sqlglot.errors import ParseError
 from tests.support.workspace.sql_errors import SqlError
 
 PREFIX = "uc_"  # DuckDB has a catalog `main` and a catalog `system` of its own
+_HISTORY = re.compile(r"DESCRIBE HISTORY (.+?) LIMIT 1", re.IGNORECASE)  # sqlglot does not know it with a limit
 _WRITES = {exp.Insert: "insert", exp.Update: "update", exp.Delete: "delete", exp.Merge: "merge"}
 
 
@@ -33,8 +36,11 @@ class Translated:
         parameters: names of those that are used.
         write: ``insert``, ``update``, ``delete``, ``merge``; empty for anything else.
         has_rows: whether the statement answers with rows of its own.
+        reads: tables that are read.
         target: the table that is written or made.
+        history_of: the table whose latest version is asked for; nothing else is then.
         properties: TBLPROPERTIES of a CREATE TABLE or ALTER TABLE.
+        clustered_by: columns of CLUSTER BY; ``None`` for anything but a CREATE TABLE.
     """
 
     scripts: tuple[str, ...]
@@ -42,7 +48,10 @@ class Translated:
     write: str
     has_rows: bool
     target: Table | None
-    properties: tuple[tuple[str, str], ...]
+    properties: tuple[tuple[str, str], ...] = ()
+    clustered_by: tuple[str, ...] | None = None
+    reads: frozenset[Table] = frozenset()
+    history_of: Table | None = None
 
 
 @lru_cache(maxsize=512)
@@ -57,11 +66,15 @@ def translate(statement: str, types: tuple[tuple[str, str], ...], default: tuple
         SqlError: it can't be parsed, or a parameter has no value.
     """
     try:
+        if history := _HISTORY.fullmatch(statement):
+            return _history(sqlglot.to_table(history[1], dialect="databricks"), default)
         tree = sqlglot.parse_one(statement, dialect="databricks")
     except ParseError as exc:
         raise SqlError("PARSE_SYNTAX_ERROR", str(exc), "42601") from exc
     target = _target(tree, default)
-    properties = _properties(tree)
+    properties, clustered_by = _properties(tree), _clustered_by(tree)
+    _parsed_json(tree)
+    reads = _reads(tree, default) - {target}
     used = _bind(tree, types)
     scripts: tuple[str, ...]
     match tree:
@@ -80,7 +93,29 @@ def translate(statement: str, types: tuple[tuple[str, str], ...], default: tuple
         has_rows=isinstance(tree, exp.Query),
         target=target,
         properties=properties,
+        clustered_by=clustered_by,
+        reads=frozenset(reads),
     )
+
+
+def _history(table: exp.Table, default: tuple[str, str]) -> Translated:
+    named = _named(table, default)
+    return Translated(
+        scripts=(), parameters=frozenset(), write="", has_rows=True, target=None, reads=frozenset({named}),
+        history_of=named,
+    )  # fmt: skip
+
+
+def _named(table: exp.Table, default: tuple[str, str]) -> Table:
+    return Table(catalog=table.catalog or default[0], schema=table.db or default[1], name=table.name)
+
+
+def _reads(tree: exp.Expression, default: tuple[str, str]) -> set[Table]:
+    if isinstance(tree, exp.Create | exp.Alter | exp.Drop):
+        return set()
+    defined = {cte.alias for cte in tree.find_all(exp.CTE)}
+    tables = [table for table in tree.find_all(exp.Table) if table.name and (table.db or table.name not in defined)]
+    return {_named(table, default) for table in tables}
 
 
 def _target(tree: exp.Expression, default: tuple[str, str]) -> Table | None:
@@ -89,12 +124,18 @@ def _target(tree: exp.Expression, default: tuple[str, str]) -> Table | None:
     table = tree.this.find(exp.Table) if tree.this is not None else None
     if table is None or (isinstance(tree, exp.Create | exp.Drop) and tree.args.get("kind") == "SCHEMA"):
         return None
-    return Table(catalog=table.catalog or default[0], schema=table.db or default[1], name=table.name)
+    return _named(table, default)
 
 
 def _properties(tree: exp.Expression) -> tuple[tuple[str, str], ...]:
     found = tree.find_all(exp.Property)
     return tuple((p.name.strip("'\""), p.args["value"].name) for p in found if type(p) is exp.Property)
+
+
+def _clustered_by(tree: exp.Expression) -> tuple[str, ...] | None:
+    if not isinstance(tree, exp.Create) or tree.args.get("kind") != "TABLE":
+        return None
+    return tuple(column.name for by in tree.find_all(exp.ClusterProperty) for column in by.expressions)
 
 
 def _bind(tree: exp.Expression, types: tuple[tuple[str, str], ...]) -> set[str]:
@@ -124,6 +165,11 @@ def _instant(kind: exp.DataType) -> exp.DataType:
     return kind
 
 
+def version_name(table: str, version: int | str) -> str:
+    """What the engine calls the rows that a table had at a version."""
+    return f"{table}@v{version}"
+
+
 def _qualify(tree: exp.Expression, default: tuple[str, str]) -> None:
     is_schema = isinstance(tree, exp.Create | exp.Drop) and tree.args.get("kind") == "SCHEMA"
     defined = {cte.alias for cte in tree.find_all(exp.CTE)}
@@ -131,8 +177,26 @@ def _qualify(tree: exp.Expression, default: tuple[str, str]) -> None:
         if is_schema:  # its name stands where a table's schema does
             table.set("catalog", exp.to_identifier(f"{PREFIX}{table.catalog or default[0]}", quoted=True))
         elif table.name and (table.db or table.name not in defined):
+            if version := table.args.get("version"):
+                table.set("version", None)
+                table.set("this", exp.to_identifier(version_name(table.name, version.expression.name), quoted=True))
             table.set("db", exp.to_identifier(table.db or default[1], quoted=True))
             table.set("catalog", exp.to_identifier(f"{PREFIX}{table.catalog or default[0]}", quoted=True))
+
+
+def _parsed_json(tree: exp.Expression) -> None:
+    """DuckDB writes the type of a JSON text not as DDL but as JSON."""
+    for parse in list(tree.find_all(exp.FromJson)):
+        kind = exp.DataType.build(parse.expression.name, dialect="databricks")
+        parse.set("expression", exp.Literal.string(json.dumps(_structure(kind))))
+
+
+def _structure(kind: exp.DataType) -> object:
+    if kind.this is exp.DataType.Type.ARRAY:
+        return [_structure(kind.expressions[0])]
+    if kind.this is exp.DataType.Type.STRUCT:
+        return {field.name: _structure(field.args["kind"]) for field in kind.expressions}
+    return _instant(kind).sql(dialect="duckdb")
 
 
 def _as_duckdb_table(tree: exp.Expression) -> None:

@@ -22,9 +22,14 @@ def conflict(detail: str) -> SqlError:
     )
 
 
+def lacking(what: str) -> SqlError:
+    """A grant is missing; ``what`` says which, as in ``User does not have SELECT on Table 'main.sales.orders'.``"""
+    return SqlError("INSUFFICIENT_PERMISSIONS", f"Insufficient privileges: {what}", "42501")
+
+
 def forbidden() -> SqlError:
-    """A grant is missing."""
-    return SqlError("INSUFFICIENT_PERMISSIONS", "User does not have MODIFY on Table 'jobs'.", "42501")
+    """A grant is missing that the app's tables take."""
+    return lacking("User does not have MODIFY on Table 'jobs'.")
 
 
 def of_duckdb(exc: duckdb.Error) -> SqlError:

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ from tests.support.workspace.sql_faults import SqlFault, SqlFaults
 
 _OK = ttypes.TStatus(statusCode=ttypes.TStatusCode.SUCCESS_STATUS)
 _V8 = ttypes.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V8  # the first with native parameters
+CALLER: ContextVar[str] = ContextVar("caller", default="")
+"""Whose request is being answered, as told by the token; a request has its own thread."""
 _POLL_S = 0.05  # a status is given at once when it changes, else after this long
 _EXPIRED = {SqlFault.SESSION_EXPIRED, SqlFault.SESSION_CLOSED}
 _HTTP = {SqlFault.TOO_MANY_REQUESTS: 429, SqlFault.UNAVAILABLE: 503, SqlFault.SERVER_ERROR: 500}
@@ -152,7 +155,7 @@ class SqlService:
             return ttypes.TExecuteStatementResp(status=status)
         identifier = _handle()
         try:
-            table = sql_arrow.as_sent(session.run(request.statement, _parameters(request)))
+            table = sql_arrow.as_sent(session.run(request.statement, _parameters(request), caller=CALLER.get()))
         except SqlError as error:
             return _failed(identifier, error)
         operation = _Operation(table)

@@ -1,0 +1,1 @@
+ALTER TABLE datasets ADD COLUMN origin_json TEXT NOT NULL DEFAULT '';

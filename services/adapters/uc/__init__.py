@@ -1,0 +1,1 @@
+"""Tables of Unity Catalog, read with the rights of the person who asks."""
