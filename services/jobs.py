@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from services.domain.access import User
-from services.domain.compute import ComputePlan, Size
+from services.domain.compute import ComputeOffer, Size
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import (
     IllegalTransition,
@@ -40,23 +40,6 @@ class Limits:
 
     per_user: int
     overall: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComputeOffer:
-    """What a job can run on.
-
-    Attributes:
-        usual: what the app chooses.
-        by_size: what a user can choose instead; empty where the machines are not ours to choose.
-    """
-
-    usual: ComputePlan
-    by_size: Mapping[Size, ComputePlan]
-
-    def plan(self, size: Size | None) -> ComputePlan:
-        """What the job runs on by the user's choice."""
-        return self.usual if size is None else self.by_size.get(size, self.usual)
 
 
 class JobService:

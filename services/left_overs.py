@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final
 
 from services.domain.errors import ForecastAppError, Unavailable
+from services.domain.failure import Cause
 from services.domain.job import Job, JobId, JobStatus, RunId, attempt_of, job_of
 from services.ports import Executor, FileStore, JobStore, RunTracker
 
@@ -110,7 +111,7 @@ def _end_of(job: Job, number: int) -> str:
     """How MLflow says what became of an attempt."""
     if number == len(job.attempts) and job.status is JobStatus.COMPLETED:
         return "FINISHED"
-    return "KILLED" if job.attempts[number - 1].cause is None else "FAILED"
+    return "KILLED" if job.attempts[number - 1].cause in {None, Cause.CANCELLED} else "FAILED"
 
 
 def _is_done(job_id: JobId, step: Callable[[], None]) -> bool:

@@ -249,11 +249,11 @@ class Lifecycle:
         return self._jobs.save(ended, (self._event(ended, EventKind.CANCELLED),))
 
     def _cancelled_elsewhere(self, job: Job, seen: Observation) -> Job:
-        """A person ended the run, not through us: that is their word as if they had asked us."""
+        """RUNNING, and a person ended the run elsewhere: as if they had asked us."""
         self._close_run(job, "KILLED")
         now = self._clock.now()
         message = seen.detail or "The run was cancelled outside the app."
-        ended = job.request_cancel(now).cancelled(now, message, seen.ended_at, Cause.CANCELLED)
+        ended = job.cancelled(now, message, seen.ended_at, Cause.CANCELLED)
         logger.info("Job %s was cancelled outside the app", job.job_id)
         return self._jobs.save(ended, (self._event(ended, EventKind.CANCELLED, message),))
 

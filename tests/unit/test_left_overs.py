@@ -118,7 +118,7 @@ def test_an_mlflow_run_that_its_job_never_got_to_know_is_closed(world: World) ->
 
 @pytest.mark.parametrize(
     ("state", "status"),
-    [(RunState.SUCCEEDED, "FINISHED"), (RunState.FAILED, "FAILED"), (RunState.CANCELLED, "FAILED")],
+    [(RunState.SUCCEEDED, "FINISHED"), (RunState.FAILED, "FAILED"), (RunState.CANCELLED, "KILLED")],
 )
 def test_an_mlflow_run_that_stayed_open_is_closed_by_what_became_of_its_attempt(
     world: World, monkeypatch: pytest.MonkeyPatch, state: RunState, status: str
