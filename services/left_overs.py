@@ -100,11 +100,13 @@ class LeftOvers:
     def _close_open_runs(self) -> None:
         for run_id, (job_id, number) in self._tracker.open_runs().items():
             job = self._jobs.get(job_id)
-            if job is not None:
-                if not (job.is_active and number == len(job.attempts)):
-                    self._tracker.close_run(run_id, status=_end_of(job, number))
-            elif self._was_deleted(job_id):
+            if job is None:
+                if self._was_deleted(job_id):
+                    self._tracker.delete_run(run_id)
+            elif job.attempts[number - 1].mlflow_run_id not in {None, run_id}:  # made twice: its answer was lost
                 self._tracker.delete_run(run_id)
+            elif not (job.is_active and number == len(job.attempts)):
+                self._tracker.close_run(run_id, status=_end_of(job, number))
 
 
 def _end_of(job: Job, number: int) -> str:
