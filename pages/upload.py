@@ -6,13 +6,14 @@ import streamlit as st
 
 from pages.ui import links
 from pages.ui.errors import error_boundary
-from pages.ui.format import escape, size
-from pages.ui.session import current_user, runtime
+from pages.ui.format import escape, moment, size
+from pages.ui.session import current_user, runtime, timezone
 from pages.ui.upload_form import columns_form, fill_form, reading_form, roles_on_screen
 from pages.ui.upload_hint import without_dates
 from pages.ui.upload_list import my_datasets
 from pages.ui.upload_report import checked, data_preview, kept_report, preview_of, report
 from pages.ui.upload_source import choose_file, choose_sample
+from pages.ui.upload_table import table_card, table_view
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import InvalidInput, NotFound
@@ -27,11 +28,15 @@ def start(user: User) -> None:
     """Where data can come from, and what is here already."""
     st.title("Upload")
     st.caption("A table with a date, a number to forecast, and the columns that tell one series from another.")
-    with st.grid(2):
+    has_tables = runtime().tables is not None
+    with st.grid(3 if has_tables else 2):
         with st.container(border=True, height="stretch"), error_boundary("the upload"):
             choose_file(user)
         with st.container(border=True, height="stretch"), error_boundary("the samples"):
             choose_sample(user)
+        if has_tables:
+            with st.container(border=True, height="stretch"), error_boundary("the tables"):
+                table_card()
     with error_boundary("my datasets"):
         my_datasets(user)
 
@@ -40,10 +45,19 @@ def header(dataset: Dataset) -> None:
     """The dataset's name, and the way to another one."""
     st.title("Upload")
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{escape(dataset.name)}** · {size(dataset.size_bytes)}", width="stretch")
+        st.markdown(f"**{escape(dataset.name)}** · {origin(dataset) or size(dataset.size_bytes)}", width="stretch")
         if st.button("Another file", key="upload_other", icon=":material/arrow_back:", type="tertiary"):
             st.query_params.clear()
             st.rerun()
+
+
+def origin(dataset: Dataset) -> str:
+    """When a table was read, and at which version; empty for a file."""
+    read = dataset.origin
+    if read is None:
+        return ""
+    when = moment(read.read_at, timezone(), now=runtime().clock.now())
+    return f"read {when}" if read.version is None else f"read {when} at version {read.version.number}"
 
 
 def draft(user: User, dataset: Dataset) -> None:
@@ -122,8 +136,10 @@ def show(user: User, dataset_id: DatasetId) -> None:
         draft(user, dataset)
 
 
-wanted = st.query_params.get(QUERY)
+wanted, table = st.query_params.get(QUERY), st.query_params.get("table")
 if wanted:
     show(current_user(), DatasetId(wanted))
+elif table and runtime().tables is not None:
+    table_view(current_user(), table)
 else:
     start(current_user())

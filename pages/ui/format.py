@@ -11,6 +11,7 @@ import pandas as pd
 
 from services.domain.compute import ComputeMode, ComputePlan
 from services.domain.job import Job, JobStatus
+from services.domain.stage import Stage
 from training.frequency import Frequency
 from training.spec import Metric
 
@@ -73,6 +74,7 @@ STATUS_BADGES: Final = {
 }
 # A run that the executor has taken and not begun is RUNNING to the state machine; to its owner it waits.
 QUEUED: Final = Badge("Queued", ":material/hourglass_empty:", "◌", "gray")
+STARTING: Final = Badge("Starting", ":material/power_settings_new:", "◔", "blue")  # its machines are made ready
 METRIC_TEXTS: Final[dict[str, str]] = {
     "wape": "WAPE", "mase": "MASE", "rmse": "RMSE", "mae": "MAE", "smape": "sMAPE", "mape": "MAPE", "bias": "Bias",
 }  # fmt: skip
@@ -128,7 +130,10 @@ def is_waiting(job: Job) -> bool:
 
 def badge(job: Job) -> Badge:
     """How the state of a job is shown."""
-    return QUEUED if job.status is JobStatus.RUNNING and is_waiting(job) else STATUS_BADGES[job.status]
+    if job.status is not JobStatus.RUNNING or not is_waiting(job):
+        return STATUS_BADGES[job.status]
+    reached = job.attempt.stages[-1].stage if job.attempt and job.attempt.stages else Stage.QUEUED
+    return QUEUED if reached is Stage.QUEUED else STARTING
 
 
 def elapsed(job: Job, now: datetime) -> timedelta | None:
@@ -136,6 +141,14 @@ def elapsed(job: Job, now: datetime) -> timedelta | None:
     attempt = job.attempt
     since = attempt and (attempt.started_at or attempt.submitted_at)
     return (job.ended_at or now) - since if since else None
+
+
+def step_text(job: Job, now: datetime) -> str:
+    """What is going on with an active job, and since when while its run does not compute yet."""
+    reached = job.attempt.stages[-1] if job.attempt and job.attempt.stages else None
+    if job.status is not JobStatus.RUNNING or reached is None or reached.began_at is None:
+        return job.step
+    return job.step if reached.stage is Stage.TRAINING else f"{job.step} · {duration(now - reached.began_at)}"
 
 
 def moment(at: datetime | None, zone: tzinfo, *, now: datetime | None = None) -> str:

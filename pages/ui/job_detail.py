@@ -6,10 +6,11 @@ from typing import Final
 
 import streamlit as st
 
-from pages.ui import links, spec_view
+from pages.ui import compute_view, job_history, links, spec_view
 from pages.ui.errors import error_boundary, guarded, notify
 from pages.ui.format import (
     badge,
+    compute_text,
     duration,
     elapsed,
     escape,
@@ -17,31 +18,19 @@ from pages.ui.format import (
     metric_text,
     moment,
     score,
+    step_text,
 )
+from pages.ui.job_ending import show_ending
 from pages.ui.refresh import last_known, refresh_while
 from pages.ui.session import runtime, timezone
 from services.domain.access import User
 from services.domain.errors import NotFound
-from services.domain.job import Attempt, EventKind, Job, JobId, JobStatus
+from services.domain.job import Job, JobId, JobStatus
 from training.spec import ForecastSpec
 
 _CONFIRM: Final = "_confirm"  # (action, job id) while a confirmation is open
 _REASON: Final = "confirm_reason"
 MAX_REASON: Final = 200
-_EVENTS: Final[dict[EventKind, tuple[str, str]]] = {
-    EventKind.CREATED: (":material/add_circle:", "Created"),
-    EventKind.START_REQUESTED: (":material/play_circle:", "Start asked for"),
-    EventKind.SUBMITTED: (":material/outbox:", "Sent"),
-    EventKind.STARTED: (":material/play_arrow:", "Started"),
-    EventKind.PROGRESS: (":material/trending_up:", "Progress"),
-    EventKind.RETRY_SCHEDULED: (":material/update:", "Retry scheduled"),
-    EventKind.RETRIED: (":material/replay:", "Retried"),
-    EventKind.CANCEL_REQUESTED: (":material/cancel:", "Cancel asked for"),
-    EventKind.CANCELLED: (":material/block:", "Cancelled"),
-    EventKind.COMPLETED: (":material/check_circle:", "Completed"),
-    EventKind.FAILED: (":material/error:", "Failed"),
-    EventKind.DELETED: (":material/delete:", "Deleted"),
-}
 _WHAT_CANCEL_DOES: Final = {  # by whether it was ever started
     True: "The run is stopped within seconds. What it has computed is kept; Retry starts it again.",
     False: "Nothing has been started, so nothing is lost. Retry starts it all the same.",
@@ -60,12 +49,14 @@ def job_detail(user: User, job_id: JobId) -> None:
             no_such_job(user, exc)
             return
         _header(user, job)
+        if job.can_start:
+            compute_view.pending_machines(user, job)
         _actions(user, job)
         timeline, configuration, log = st.tabs(_TABS, key="job_tabs", on_change="rerun")
         if timeline.open:
             with timeline:
-                _timeline(user, job)
-                _attempts(job)
+                job_history.timeline(user, job)
+                job_history.attempts(job)
         if configuration.open:
             with configuration:
                 _configuration(job)
@@ -115,17 +106,19 @@ def _header(user: User, job: Job) -> None:
         facts.append(f"{verb} {duration(elapsed(job, now))}")
     if len(job.attempts) > 1:
         facts.append(f"attempt {len(job.attempts)}")
+    if job.attempt and job.attempt.compute:
+        facts.append(escape(compute_text(job.attempt.compute)))
     st.caption(" · ".join(facts))
     match job.status:
         case JobStatus.PENDING:
             st.info("This job is ready. Look over its configuration below, then start it.", icon=":material/schedule:")
         case JobStatus.SUBMITTING | JobStatus.RUNNING | JobStatus.CANCELLING:
             percent = min(100, max(0, int(job.progress.percent)))
-            st.progress(percent, text=f"{percent} % · {escape(job.step) or 'Working'}")
+            st.progress(percent, text=f"{percent} % · {escape(step_text(job, now)) or 'Working'}")
             if job.next_attempt_at and job.next_attempt_at > now:
                 st.caption(f"Tries again at {moment(job.next_attempt_at, zone, now=now)}")
-        case JobStatus.FAILED:
-            st.error(escape(job.error) or "The run failed without a reason; see the log.", icon=":material/error:")
+        case JobStatus.FAILED | JobStatus.CANCELLED:
+            show_ending(job)
         case JobStatus.COMPLETED if job.outcome:
             text = f"Best model: **{escape(job.outcome.best_model)}**"
             if job.outcome.score is not None:
@@ -133,8 +126,10 @@ def _header(user: User, job: Job) -> None:
                     f", {metric_text(job.outcome.metric)} {score(job.outcome.score, job.outcome.metric)} in backtest"
                 )
             st.success(text, icon=":material/check_circle:")
-        case JobStatus.COMPLETED | JobStatus.CANCELLED:
+        case JobStatus.COMPLETED:
             pass
+    if job.attempt:
+        job_history.show_stages(job.attempt, now)
 
 
 def _actions(user: User, job: Job) -> None:
@@ -161,43 +156,12 @@ def _actions(user: User, job: Job) -> None:
             "Clone", key="job_clone", icon=":material/content_copy:", on_click=_clone, args=args,
             help="Make a new job with the same data and configuration, not started yet.",
         )  # fmt: skip
+        if job.attempt and job.attempt.page_url:
+            st.link_button("Open in Databricks", job.attempt.page_url, key="job_page", icon=":material/open_in_new:")
         st.button(
             "Delete", key="job_delete", icon=":material/delete:", disabled=not job.can_delete,
             on_click=_ask, args=("delete", job.job_id),
         )  # fmt: skip
-
-
-def _timeline(user: User, job: Job) -> None:
-    zone, now = timezone(), runtime().clock.now()
-    with st.container(gap="xsmall"):
-        for event in reversed(runtime().jobs.events(user, job.job_id)):
-            icon, text = _EVENTS[event.kind]
-            by = "" if event.actor == "system" else f" by {escape(event.actor)}"
-            detail = f" · {escape(event.detail)}" if event.detail else ""
-            st.markdown(f"{icon} :gray[{moment(event.at, zone, now=now)}] **{text}**{by}{detail}")
-
-
-def _attempts(job: Job) -> None:
-    if len(job.attempts) < 2:
-        return
-    st.subheader("Attempts")
-    now = runtime().clock.now()
-    st.dataframe(
-        [_attempt_row(attempt, duration((attempt.ended_at or now) - attempt.submitted_at)) for attempt in job.attempts
-         if attempt.submitted_at],
-        hide_index=True, key="job_attempts", alt="Attempts at running this job",
-    )  # fmt: skip
-
-
-def _attempt_row(attempt: Attempt, took: str) -> dict[str, object]:
-    ended = attempt.cause.replace("_", " ") if attempt.cause else "ended" if attempt.ended_at else "going on"
-    return {
-        "Attempt": attempt.number,
-        "Started": "by itself" if attempt.is_automatic else "by a person",
-        "Took": took,
-        "End": ended,
-        "Message": attempt.message,
-    }
 
 
 def _configuration(job: Job) -> None:

@@ -12,6 +12,7 @@ import streamlit as st
 from pages.ui import links
 from pages.ui.format import (
     QUEUED,
+    STARTING,
     STATUS_BADGES,
     STATUS_TEXTS,
     Badge,
@@ -22,10 +23,12 @@ from pages.ui.format import (
     is_waiting,
     metric_text,
     score,
+    step_text,
 )
+from pages.ui.job_ending import headline
 from services.domain.job import Job, JobStatus
 
-_BADGES: Final = (*STATUS_BADGES.values(), QUEUED)
+_BADGES: Final = (*STATUS_BADGES.values(), QUEUED, STARTING)
 
 
 def job_rows(jobs: Sequence[Job], now: datetime, *, with_owner: bool) -> pd.DataFrame:
@@ -35,7 +38,7 @@ def job_rows(jobs: Sequence[Job], now: datetime, *, with_owner: bool) -> pd.Data
             "Job": job.name,
             "Status": [_cell(badge(job))],
             "Progress": job.progress.percent,
-            "Now": _now(job),
+            "Now": _now(job, now),
             "Elapsed": f"{'waiting ' if is_waiting(job) else ''}{duration(elapsed(job, now))}",
             "Best model": job.outcome.best_model if job.outcome else "",
             "Error": f"{metric_text(job.outcome.metric)} {score(job.outcome.score, job.outcome.metric)}"
@@ -101,10 +104,10 @@ def _cell(shown: Badge) -> str:
     return f"{shown.glyph} {shown.text}"
 
 
-def _now(job: Job) -> str:
+def _now(job: Job, now: datetime) -> str:
     if job.status is JobStatus.PENDING:
         return "Waiting for you to start it"
-    return job.error if job.status is JobStatus.FAILED else job.step
+    return step_text(job, now) if job.is_active else headline(job)
 
 
 def status_filter(key: str) -> list[JobStatus]:

@@ -290,6 +290,11 @@ def _reason(
         words.append(f"An attempt on size {wanted} ran out of memory.")
     if Cause.SPOT_LOSS in causes:
         words.append("On demand, because the cloud took a spot machine back.")
+    if settings.node_type or settings.instance_pool_id:
+        words.append(
+            f"The app's settings prescribe the machines; time and cost are those of {shape.cores} cores and "
+            f"{shape.memory_gb} GB each."
+        )
     return " ".join(word for word in words if word)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -33,13 +33,15 @@ from services.domain.job import (
 )
 from services.jobs import JobService, Limits
 from services.left_overs import LeftOvers
-from services.ports import Probe, RunState
+from services.ports import Plan, Probe, RunState
 from services.reconciler import Health
 from services.results import ResultService
 from services.self_check import SelfCheck
 from services.settings import Settings
+from services.tables import TableService
 from tests.support.fakes import START, FakeClock, FakeTracker, ScriptedExecutor
 from tests.support.results import ROLES, SERIES, FolderResults, spec, write_run
+from tests.support.tables import MemoryTables
 from training.panel import build_panel
 from training.quality import profile_panel
 from training.spec import ColumnRoles, ForecastSpec
@@ -70,6 +72,8 @@ class Stage:
     jobs: MemoryJobStore = field(default_factory=MemoryJobStore)
     datasets: MemoryDatasetStore = field(default_factory=MemoryDatasetStore)
     probes: dict[str, Probe] = field(default_factory=dict)
+    tables: MemoryTables = field(default_factory=MemoryTables)
+    plan: Plan | None = None
 
     def __post_init__(self) -> None:
         self.files = LocalFileStore(self.folder / "files")
@@ -84,6 +88,7 @@ class Stage:
         service = JobService(
             jobs=self.jobs, datasets=self.datasets, executor=self.executor, left_overs=left_overs, clock=self.clock,
             limits=Limits(per_user=5, overall=10), wake=lambda: None, notice=lambda _: None, new_id=new_id,
+            plan=self.plan,
         )  # fmt: skip
         self.runtime = bootstrap.install(
             Runtime(
@@ -99,6 +104,13 @@ class Stage:
                 is_store_well=lambda: True,
             )
         )
+
+    def with_tables(self, *, max_rows: int = 1_000, **settings: object) -> None:
+        """Put the tables on the Upload screen."""
+        tables = TableService(
+            source=self.tables, datasets=self.runtime.datasets, clock=self.clock, max_rows=max_rows, max_mb=10
+        )
+        self.runtime = bootstrap.install(replace(self.runtime, tables=tables, settings=Settings(**settings)))
 
     def open(self, page: str = "", **query: str) -> AppTest:
         """A page as a new browser sees it, by its file's stem; Home without one."""

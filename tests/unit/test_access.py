@@ -69,7 +69,6 @@ JOBS_ELSEWHERE: Final = {
     "counts": "test_lists_hold_ones_own_whatever_is_asked_for",
     "usage": "for admins: test_lists_hold_ones_own_whatever_is_asked_for",
     "deletion": "test_a_deleted_job_is_nobody_elses_business",
-    "forget_deleted": "the app's own, for no user",
 }
 DRAFTS: Final[dict[str, ById]] = {
     "get": lambda i, u, x: i.datasets.get(u, DatasetId(x)),
@@ -91,6 +90,7 @@ KEPT: Final[dict[str, ById]] = {
 DATASETS_ELSEWHERE: Final = {
     "receive": "makes one's own: test_what_comes_in_is_ones_own",
     "receive_sample": "makes one's own: test_what_comes_in_is_ones_own",
+    "receive_table": "makes one's own: with the login of who asks, tests/unit/test_table_service.py",
     "list": "test_lists_hold_ones_own_whatever_is_asked_for",
     "samples": "the same for everybody",
     "options": "of a record that was given out before",

@@ -187,6 +187,15 @@ def test_jobs_can_be_kept_in_unity_catalog(caplog: pytest.LogCaptureFixture) -> 
     assert "Not used without DATABRICKS_WAREHOUSE_ID: MAX_TABLE_ROWS" in caplog.text
 
 
+def test_tables_are_beside_the_volume_unless_a_place_is_given() -> None:
+    volume = {**DELEGATED, "STATE_STORE_TYPE": "unity_catalog", "DATABRICKS_WAREHOUSE_ID": "abc"}
+    settings = read_settings(volume)
+    assert (settings.uc_catalog, settings.uc_schema) == ("main", "forecast")
+    assert read_settings({**volume, "UC_SCHEMA": "jobs"}).uc_schema == "jobs"
+    local = {**volume, "ENABLE_CLUSTER_DELEGATION": "false"}
+    assert "needs UC_CATALOG, UC_SCHEMA too" in problems(**local), "a volume that is not used says nothing"
+
+
 @pytest.mark.parametrize(("said", "address"), [({}, "localhost"), ({"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"}, "0.0.0.0")])
 def test_a_local_app_is_not_offered_to_the_network_unless_asked(said: dict[str, str], address: str) -> None:
     """Who reaches an app outside Databricks Apps is its admin; inside, the platform sets the variable."""

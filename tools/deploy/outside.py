@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
+from tools.bundle.access import OUTSIDE
+from tools.bundle.tree import read
 
-FILE: Final = Path("resources/outside/grants.yml")
 _REFERENCE: Final = re.compile(r"\$\{([^}]+)\}")
 
 
@@ -37,12 +37,10 @@ def read_outside(root: Path, known: Mapping[str, str]) -> Outside:
     Raises:
         KeyError: the list names a reference that is not known.
     """
-    listed = yaml.safe_load((root / FILE).read_text(encoding="utf-8"))
-
-    def text(entry: Mapping[str, Any], key: str) -> str:
-        return _REFERENCE.sub(lambda found: known[found[1]], entry[key])
-
+    listed = read(root / OUTSIDE, root).mapped(
+        lambda node: replace(node, value=_REFERENCE.sub(lambda found: known[found[1]], str(node.value)))
+    )
     return Outside(
-        grants=tuple((text(e, "securable"), text(e, "name"), text(e, "privilege")) for e in listed.get("grants", ())),
-        entitlements=tuple(text(e, "entitlement") for e in listed.get("entitlements", ())),
+        grants=tuple((e.text("securable"), e.text("name"), e.text("privilege")) for e in listed.elements("grants")),
+        entitlements=tuple(e.text("entitlement") for e in listed.elements("entitlements")),
     )

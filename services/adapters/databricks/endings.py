@@ -143,7 +143,7 @@ _BY_LIFE_CYCLE: Final = {
 }
 _EXIT_STATUS: Final = re.compile(r"SystemExit: (\d+)")
 _BY_STATUS: Final = {
-    75: (Cause.TRANSIENT, "MLflow could not be written to for a minute. A retry goes on from the finished parts."),
+    75: (Cause.TRANSIENT, "MLflow could not be written to for a minute."),
     143: (Cause.LOST, "Training was told to end from outside."),
 }
 
@@ -256,7 +256,7 @@ def _waiting_for(run: BaseRun | Run, state: RunState) -> str:
     if state is RunState.QUEUED:
         queued = run.status.queue_details if run.status else None
         reason = (queued.message if queued else None) or (run.state.queue_reason if run.state else None)
-        return f"Waiting in the Databricks queue: {reason}" if reason else "Waiting in the Databricks queue"
+        return f"Waiting in the Databricks queue: {reason.rstrip('.')}" if reason else "Waiting in the Databricks queue"
     if state is RunState.STARTING:
         return "Installing the libraries" if _is_installing(run) else "Starting the cluster"
     return ""
@@ -268,28 +268,34 @@ def _is_installing(run: BaseRun | Run) -> bool:
 
 def _stages(run: BaseRun | Run) -> tuple[StageStart, ...]:
     """What the run has gone through. When the libraries' turn came the API doesn't tell."""
-    state, waited = _alive_state(run), run.queue_duration or 0
+    state, timed = _alive_state(run), _timed(run)
     found = []
-    if run.start_time and (waited or state is RunState.QUEUED):
+    if run.queue_duration or state is RunState.QUEUED:
         found.append(StageStart(stage=Stage.QUEUED, began_at=_moment(run.start_time)))
-    if run.start_time and (run.setup_duration or state is RunState.STARTING):
-        found.append(StageStart(stage=Stage.CLUSTER, began_at=_moment(run.start_time + waited)))
+    if timed.start_time and (timed.setup_duration or state is RunState.STARTING):
+        began_at = _moment(timed.start_time + (timed.queue_duration or 0))
+        found.append(StageStart(stage=Stage.CLUSTER, began_at=began_at))
     if state is RunState.STARTING and _is_installing(run):
         found.append(StageStart(stage=Stage.LIBRARIES, began_at=None))
-    if (state is RunState.RUNNING or state is ENDED) and (began := _began(run)):
+    if state in {RunState.RUNNING, ENDED} and (began := _began(run)):
         found.append(StageStart(stage=Stage.TRAINING, began_at=began))
     return tuple(found)
 
 
+def _timed(run: BaseRun | Run) -> BaseRun | Run | RunTask:
+    """Whose times tell: the task's, once it has any; those of a run of several tasks are 0."""
+    task = next(iter(run.tasks or ()), None)
+    return task if task is not None and task.start_time else run
+
+
 def _began(run: BaseRun | Run) -> datetime | None:
     """When our code began to compute: after the queue and the cluster's start."""
-    task: RunTask | None = next(iter(run.tasks or ()), None)
-    whole = task if task is not None and task.start_time else run
-    if not whole.start_time or whole.setup_duration is None:
+    timed = _timed(run)
+    if not timed.start_time or timed.setup_duration is None:
         return None
-    if is_over(run) and not whole.execution_duration:
+    if is_over(run) and not timed.execution_duration:
         return None  # it never came to that
-    return _moment(whole.start_time + (whole.queue_duration or 0) + whole.setup_duration)
+    return _moment(timed.start_time + (timed.queue_duration or 0) + timed.setup_duration)
 
 
 def _moment(milliseconds: int | None) -> datetime | None:

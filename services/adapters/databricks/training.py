@@ -128,6 +128,7 @@ def compute_settings(settings: Settings, cloud: Cloud) -> ComputeSettings:
     return ComputeSettings(
         mode=settings.compute_mode,
         cloud=cloud,
+        runtime=settings.cluster_runtime,
         node_type=settings.default_cluster_node_type,
         min_workers=settings.default_cluster_min_workers,
         max_workers=settings.default_cluster_max_workers,

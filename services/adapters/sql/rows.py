@@ -139,4 +139,6 @@ def dataset_row(dataset: Dataset) -> dict[str, Any]:
 
 def dataset_of(row: Row) -> Dataset:
     """The dataset's record that a row holds."""
-    return Dataset(**{name: row[name] for name in DATASET_COLUMNS} | {"status": DatasetStatus(row["status"])})
+    values = {name: row[name] for name in DATASET_COLUMNS}
+    values |= {"status": DatasetStatus(row["status"]), "origin_json": row["origin_json"] or ""}  # older rows hold none
+    return Dataset(**values)
