@@ -12,6 +12,7 @@ from databricks.sdk.errors import Unauthenticated
 from databricks.sdk.service import jobs
 from databricks.sql.exc import Error
 
+from tests.support.workspace.catalog import ALL
 from tests.support.workspace.loopback import LoopbackWorkspace
 from tests.support.workspace.rest_identity import APP_CLIENT_ID
 
@@ -46,6 +47,7 @@ def test_one_identity_opens_both_sides_and_a_stranger_neither(tmp_path: Path) ->
 
 def test_a_workspace_started_again_knows_tables_files_and_runs(tmp_path: Path) -> None:
     with LoopbackWorkspace(tmp_path).running() as workspace:
+        workspace.catalog.grant("ann@example.com", ALL, "main")
         script, endless = f"{workspace.rest.volume}/hello.py", f"{workspace.rest.volume}/endless.py"
         workspace.rest.tree.path(script).write_text("print('hello')")
         workspace.rest.tree.path(endless).write_text("import time; time.sleep(600)")
@@ -56,6 +58,7 @@ def test_a_workspace_started_again_knows_tables_files_and_runs(tmp_path: Path) -
         rows(workspace, "INSERT INTO main.forecast.t VALUES (7)")
 
     with LoopbackWorkspace(tmp_path).running() as workspace:
+        workspace.catalog.grant("ann@example.com", ALL, "main")
         assert rows(workspace, "SELECT a FROM main.forecast.t") == [(7,)]
         with pytest.raises(Error, match="APPEND_ONLY"):
             rows(workspace, "DELETE FROM main.forecast.t")
