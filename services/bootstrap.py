@@ -24,7 +24,7 @@ from services.adapters.system import SystemClock
 from services.datasets import DatasetService
 from services.domain.errors import Unavailable
 from services.domain.job import ACTIVE, DatasetId
-from services.jobs import JobService, Limits
+from services.jobs import JobService, Limits, refuse_tables
 from services.lifecycle import Lifecycle, Plan
 from services.ports import (
     Clock,
@@ -131,6 +131,15 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         idle_poll_s=state.idle_poll_s,
     )
     new_id = partial(secrets.token_hex, 8)
+    dataset_service = DatasetService(
+        files=files,
+        records=datasets,
+        clock=clock,
+        max_upload_mb=settings.max_upload_mb,
+        new_id=new_id,
+        is_in_use=lambda dataset_id: _has_active_job(jobs, dataset_id),
+    )
+    tables = _tables(settings, dataset_service, clock)
     job_service = JobService(
         jobs=jobs,
         datasets=datasets,
@@ -141,14 +150,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         limits=Limits(per_user=settings.max_active_jobs_per_user, overall=settings.max_active_jobs),
         wake=reconciler.wake,
         new_id=new_id,
-    )
-    dataset_service = DatasetService(
-        files=files,
-        records=datasets,
-        clock=clock,
-        max_upload_mb=settings.max_upload_mb,
-        new_id=new_id,
-        is_in_use=lambda dataset_id: _has_active_job(jobs, dataset_id),
+        require_readable=tables.large.require_readable if tables and tables.large else refuse_tables,
     )
     return Runtime(
         settings=settings,
@@ -157,7 +159,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         datasets=dataset_service,
         results=ResultService(jobs=job_service, results=training.results),
         reconciler=reconciler,
-        tables=_tables(settings, dataset_service, clock),
+        tables=tables,
         warm_up=training.warm_up,
         is_warm=training.is_warm,
         tidy=lambda: _tidy(dataset_service, job_service),
@@ -231,6 +233,7 @@ def _tables(settings: Settings, datasets: DatasetService, clock: Clock) -> Table
         clock=clock,
         max_rows=settings.max_table_rows,
         max_mb=settings.max_upload_mb,
+        reads_in_place=settings.enable_cluster_delegation,
     )
 
 

@@ -19,7 +19,7 @@ from pages.ui.format import (
     score,
 )
 from pages.ui.refresh import last_known, refresh_while
-from pages.ui.session import runtime, timezone
+from pages.ui.session import login_or_none, runtime, timezone
 from services.domain.access import User
 from services.domain.errors import NotFound
 from services.domain.job import Attempt, EventKind, Job, JobId, JobStatus
@@ -242,12 +242,12 @@ def _dismiss_and_rerun() -> None:
 
 @guarded("start")
 def _start(user: User, job_id: JobId) -> None:
-    runtime().jobs.start(user, job_id)
+    runtime().jobs.start(user, job_id, login=login_or_none())
 
 
 @guarded("retry")
 def _retry(user: User, job_id: JobId) -> None:
-    runtime().jobs.retry(user, job_id)
+    runtime().jobs.retry(user, job_id, login=login_or_none())
 
 
 @guarded("clone")
