@@ -62,6 +62,11 @@ def test_a_table_that_can_t_be_read_names_the_grant_to_ask_for(table):
         panel_of_table("spark_catalog.default.none", ROLES)
 
 
+def test_a_version_is_asked_for_and_a_table_without_versions_has_none(table):
+    with pytest.raises(DataError, match=r"at version 3 on the cluster: .*[Tt]ime.?travel"):
+        panel_of_table(TABLE, ROLES, version=3)
+
+
 def test_what_blocks_an_upload_ends_the_run(table):
     panel = panel_of_table(TABLE, ROLES)
     require_usable(panel, ROLES, as_of=date(2026, 1, 1))

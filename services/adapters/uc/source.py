@@ -32,6 +32,9 @@ _PLAIN: Final = frozenset({
     ColumnTypeName.DATE, ColumnTypeName.TIMESTAMP, ColumnTypeName.TIMESTAMP_NTZ,
 })  # fmt: skip
 _TEMPORAL: Final = frozenset({ColumnTypeName.DATE, ColumnTypeName.TIMESTAMP, ColumnTypeName.TIMESTAMP_NTZ})
+_DELTA: Final = frozenset({
+    DataSourceFormat.DELTA, DataSourceFormat.DELTA_UNIFORM_HUDI, DataSourceFormat.DELTA_UNIFORM_ICEBERG,
+})  # fmt: skip
 _STORED: Final = frozenset({
     TableType.MANAGED, TableType.EXTERNAL, TableType.MANAGED_SHALLOW_CLONE, TableType.EXTERNAL_SHALLOW_CLONE,
 })  # fmt: skip
@@ -156,7 +159,7 @@ def _facts(name: TableName, info: TableInfo) -> TableFacts:
         kind=_kind(info.table_type),
         columns=tuple(_column(column) for column in sorted(info.columns or (), key=lambda c: c.position or 0)),
         comment=info.comment or "",
-        is_delta=info.table_type in _STORED and info.data_source_format is DataSourceFormat.DELTA,
+        is_delta=info.table_type in _STORED and info.data_source_format in _DELTA,
         is_filtered=info.row_filter is not None,
     )
 
