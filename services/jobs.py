@@ -17,9 +17,11 @@ from services.domain.errors import (
     LimitReached,
     NotFound,
     StaleJob,
+    TableRefused,
     Unavailable,
 )
 from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
+from services.domain.login import Login
 from services.left_overs import LeftOvers
 from services.ports import Clock, DatasetStore, Executor, JobFilter, JobPage, JobStore, Plan, Usage
 from training.spec import ColumnRoles, ForecastSpec
@@ -40,6 +42,20 @@ class Limits:
 
     per_user: int
     overall: int
+
+
+RequireReadable = Callable[[User, Dataset, Login | None], None]
+"""Raises ``TableRefused`` where a run would read a table that the user may not read."""
+
+
+def refuse_tables(user: User, dataset: Dataset, login: Login | None) -> None:
+    """Where nothing can tell whether a user may read a table, nobody may."""
+    del user, login
+    if dataset.is_in_place:
+        raise TableRefused(
+            f"The run would read {dataset.name} on a cluster, which this app can't do as it is set up now.",
+            remedy="Ask whoever runs it for DATABRICKS_WAREHOUSE_ID and ENABLE_CLUSTER_DELEGATION.",
+        )
 
 
 class JobService:
@@ -65,7 +81,9 @@ class JobService:
         notice: Callable[[bool], None],
         new_id: Callable[[], str],
         plan: Plan | None = None,
+        require_readable: RequireReadable = refuse_tables,
     ) -> None:
+        self._require_readable = require_readable
         self._jobs = jobs
         self._datasets = datasets
         self._executor = executor
@@ -159,17 +177,21 @@ class JobService:
             size=job.size,
         )
 
-    def start(self, user: User, job_id: JobId) -> Job:
+    def start(self, user: User, job_id: JobId, *, login: Login | None = None) -> Job:
         """Send a PENDING job off. Pressed again it changes nothing and returns the job.
+
+        ``login`` is needed where the run reads a table by the user's right.
 
         Raises:
             LimitReached: too many jobs are active.
+            TableRefused: the run would read a table that the user may not read.
             IllegalTransition: the job ended badly or is being cancelled.
         """
 
         def change(job: Job) -> tuple[Job, JobEvent] | None:
             if job.status in {JobStatus.SUBMITTING, JobStatus.RUNNING, JobStatus.COMPLETED}:
                 return None
+            self._require_data(user, job, login)
             started = job.start(self._clock.now())
             self._require_room(job.owner)
             return started, self._event(started, EventKind.START_REQUESTED, user)
@@ -177,19 +199,21 @@ class JobService:
         with self._starting:
             return self._change(user, job_id, change)
 
-    def retry(self, user: User, job_id: JobId) -> Job:
+    def retry(self, user: User, job_id: JobId, *, login: Login | None = None) -> Job:
         """Send a FAILED or CANCELLED job off again; it goes on from its finished work units.
 
-        Pressed twice it makes one new attempt.
+        Pressed twice it makes one new attempt. ``login`` as for ``start``.
 
         Raises:
             LimitReached: too many jobs are active.
+            TableRefused: the run would read a table that the user may not read.
             IllegalTransition: the job never ran, completed, or is being cancelled.
         """
 
         def change(job: Job) -> tuple[Job, JobEvent] | None:
             if job.status in {JobStatus.SUBMITTING, JobStatus.RUNNING} and len(job.attempts) > 1:
                 return None
+            self._require_data(user, job, login)
             retried = job.retry(self._clock.now())
             self._require_room(job.owner)
             return retried, self._event(retried, EventKind.RETRIED, user)
@@ -343,6 +367,12 @@ class JobService:
             self._wake()
             return saved
         raise StaleJob(job_id=job_id, version=job.version)
+
+    def _require_data(self, user: User, job: Job, login: Login | None) -> None:
+        """Refuse a run of data that the user may not read any more; data that is gone is the run's own failure."""
+        dataset = self._datasets.get(job.dataset_id)
+        if dataset is not None:
+            self._require_readable(user, dataset, login)
 
     def _require_room(self, owner: str) -> None:
         for scope, whose, limit in (

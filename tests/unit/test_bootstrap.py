@@ -101,3 +101,21 @@ def test_tidying_finishes_a_deletion_that_was_cut_short_and_leaves_strangers_alo
         folder.mkdir(parents=True)
     runtime.tidy()
     assert (left.exists(), elsewhere.exists()) == (False, True)
+
+
+def test_people_s_tables_need_a_workspace_and_a_warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"FORECAST_HOME": str(tmp_path), "DATABRICKS_WAREHOUSE_ID": "abc"}
+    monkeypatch.delenv("DATABRICKS_HOST", raising=False)
+    monkeypatch.delenv("DATABRICKS_CONFIG_PROFILE", raising=False)
+    assert build_runtime(read_settings(given)).tables is None
+    monkeypatch.setenv("DATABRICKS_HOST", "https://example.cloud.databricks.com")
+    tables = build_runtime(read_settings(given | {"MAX_TABLE_ROWS": "7"})).tables
+    assert tables is not None
+    assert (tables.max_rows, tables.large) == (7, None), "runs of this machine read no tables of a workspace"
+    monkeypatch.setenv("DATABRICKS_TOKEN", "x")
+    delegated = {
+        "ENABLE_CLUSTER_DELEGATION": "true", "FORECAST_VOLUME": "/Volumes/a/b/c", "DATABRICKS_HOST": "https://x",
+    }  # fmt: skip
+    tables = build_runtime(read_settings(given | delegated)).tables
+    assert tables is not None
+    assert tables.large is not None

@@ -189,7 +189,7 @@ class DatabricksExecutor:
 
     def _parameters(self, submission: Submission) -> list[str]:
         return [
-            "--panel", submission.panel_uri,
+            *submission.data_arguments,
             "--spec", submission.spec_uri,
             "--mlflow-run-id", submission.mlflow_run_id,
             "--tracking-uri", self._settings.tracking_uri,
