@@ -191,11 +191,11 @@ class JobService:
         def change(job: Job) -> tuple[Job, JobEvent] | None:
             if job.status in {JobStatus.SUBMITTING, JobStatus.RUNNING, JobStatus.COMPLETED}:
                 return None
-            self._require_data(user, job, login)
             started = job.start(self._clock.now())
             self._require_room(job.owner)
             return started, self._event(started, EventKind.START_REQUESTED, user)
 
+        self._require_data(user, self._authorised(user, job_id), login)
         with self._starting:
             return self._change(user, job_id, change)
 
@@ -213,11 +213,11 @@ class JobService:
         def change(job: Job) -> tuple[Job, JobEvent] | None:
             if job.status in {JobStatus.SUBMITTING, JobStatus.RUNNING} and len(job.attempts) > 1:
                 return None
-            self._require_data(user, job, login)
             retried = job.retry(self._clock.now())
             self._require_room(job.owner)
             return retried, self._event(retried, EventKind.RETRIED, user)
 
+        self._require_data(user, self._authorised(user, job_id), login)
         with self._starting:
             return self._change(user, job_id, change)
 
