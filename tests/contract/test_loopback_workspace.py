@@ -12,6 +12,9 @@ from databricks.sdk.errors import Unauthenticated
 from databricks.sdk.service import jobs
 from databricks.sql.exc import Error
 
+from services.bootstrap import build_runtime
+from services.domain.access import LOCAL_USER
+from services.settings import read_settings
 from tests.support.workspace.catalog import ALL
 from tests.support.workspace.loopback import LoopbackWorkspace
 from tests.support.workspace.rest_identity import APP_CLIENT_ID
@@ -80,3 +83,22 @@ def submitted(app: WorkspaceClient, script: str, token: str) -> int:
             )
         ],
     ).run_id  # fmt: skip
+
+
+def test_fifty_who_look_at_one_list_cost_the_warehouse_as_much_as_one(
+    loopback: LoopbackWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {**loopback.environment_of_its_own("looked_at"), "FORECAST_HOME": str(tmp_path)}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    app = build_runtime(read_settings(environ))
+    try:
+        app.jobs.find(LOCAL_USER)  # makes the tables
+        before = len(loopback.sql.ran)
+        for _ in range(50):
+            app.jobs.find(LOCAL_USER)
+            app.jobs.counts(LOCAL_USER)
+            app.datasets.list(LOCAL_USER)
+        assert len(loopback.sql.ran) - before <= 3
+    finally:
+        app.stop()
