@@ -10,6 +10,7 @@ import pytest
 
 from services.adapters.delta.database import DeltaDatabase, steps
 from services.adapters.delta.jobs import DeltaJobStore
+from services.adapters.delta.warehouse import Patience
 from services.domain.errors import StoreUnavailable
 from tests.support.workspace.delta import delta_database, fresh_schema, own
 from tests.support.workspace.sql_faults import SqlFault
@@ -20,7 +21,7 @@ def test_two_apps_that_start_at_once_make_one_schema(warehouse: SqlWarehouse) ->
     tables = fresh_schema(warehouse)
 
     def start(_: int) -> int:
-        with delta_database(warehouse, tables) as database:
+        with delta_database(warehouse, tables, patience=Patience()) as database:  # four at once on a busy machine
             return len(DeltaJobStore(database).active())
 
     with ThreadPoolExecutor(4) as pool:
