@@ -23,6 +23,7 @@ from statistics import median
 from typing import Any, Final
 from unittest.mock import patch
 
+from streamlit.logger import set_log_level
 from streamlit.testing.v1 import AppTest
 
 from benchmarks import store
@@ -70,7 +71,7 @@ class Calls:
 
 def run() -> dict[str, Any]:
     """Measure everything and keep it."""
-    logging.getLogger("streamlit").setLevel(logging.ERROR)  # it warns of every session without a server
+    set_log_level(logging.ERROR)  # Streamlit warns of every session without a server
     with tempfile.TemporaryDirectory() as folder:
         with LoopbackWorkspace(Path(folder) / "workspace").running() as workspace:
             content = {

@@ -7,13 +7,13 @@ import streamlit as st
 from pages.ui import links
 from pages.ui.errors import error_boundary
 from pages.ui.format import escape, moment, size
-from pages.ui.session import current_user, runtime, timezone
+from pages.ui.session import current_login, current_user, runtime, timezone
 from pages.ui.upload_form import columns_form, fill_form, reading_form, roles_on_screen
 from pages.ui.upload_hint import without_dates
 from pages.ui.upload_list import my_datasets
 from pages.ui.upload_report import checked, data_preview, kept_report, preview_of, report
 from pages.ui.upload_source import choose_file, choose_sample
-from pages.ui.upload_table import table_card, table_view
+from pages.ui.upload_table import large_tables, surveyed, table_card, table_view
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import InvalidInput, NotFound
@@ -93,7 +93,12 @@ def draft(user: User, dataset: Dataset) -> None:
 
 def verdict(user: User, dataset: Dataset, options: ReadOptions, roles: ColumnRoles) -> None:
     """The quality report, and the way on when nothing blocks it."""
-    result = checked(user, dataset.dataset_id, options, roles)
+    login = current_login() if dataset.is_in_place else None
+    result = (
+        checked(user, dataset.dataset_id, options, roles)
+        if login is None
+        else surveyed(user, dataset.dataset_id, options, roles, login)
+    )
     report(result, roles)
     forward = st.button(
         "Continue to configure", key="upload_continue", type="primary", icon=":material/arrow_forward:",
@@ -101,7 +106,10 @@ def verdict(user: User, dataset: Dataset, options: ReadOptions, roles: ColumnRol
     )  # fmt: skip
     if forward:
         with st.spinner("Keeping the data…"):
-            runtime().datasets.keep(user, dataset.dataset_id, options, roles)
+            if login is None:
+                runtime().datasets.keep(user, dataset.dataset_id, options, roles)
+            else:
+                large_tables().keep(user, login, dataset.dataset_id, options, roles)
         st.switch_page(links.CONFIGURE, query_params={QUERY: dataset.dataset_id})
 
 

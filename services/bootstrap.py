@@ -27,7 +27,7 @@ from services.domain.access import SYSTEM
 from services.domain.errors import StoreUnavailable, Unavailable
 from services.domain.job import ACTIVE, DatasetId
 from services.identity import Identity
-from services.jobs import JobService, Limits
+from services.jobs import JobService, Limits, refuse_tables
 from services.left_overs import LeftOvers
 from services.lifecycle import Lifecycle
 from services.ports import (
@@ -154,6 +154,15 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         idle_poll_s=_IDLE_POLL_S if state.is_free else None,
     )
     new_id = partial(secrets.token_hex, 8)
+    dataset_service = DatasetService(
+        files=files,
+        records=datasets,
+        clock=clock,
+        max_upload_mb=settings.max_upload_mb,
+        new_id=new_id,
+        is_in_use=lambda dataset_id: _has_active_job(jobs, dataset_id),
+    )
+    tables = _tables(settings, dataset_service, clock)
     job_service = JobService(
         jobs=jobs,
         datasets=datasets,
@@ -165,14 +174,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         notice=reconciler.notice,
         new_id=new_id,
         plan=training.plan,
-    )
-    dataset_service = DatasetService(
-        files=files,
-        records=datasets,
-        clock=clock,
-        max_upload_mb=settings.max_upload_mb,
-        new_id=new_id,
-        is_in_use=lambda dataset_id: _has_active_job(jobs, dataset_id),
+        require_readable=tables.large.require_readable if tables and tables.large else refuse_tables,
     )
     return Runtime(
         settings=settings,
@@ -184,7 +186,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         identity=_identity(settings),
         self_check=self_check,
         is_store_well=partial(_answers, jobs) if state.is_free else partial(_answered, self_check, reconciler),
-        tables=_tables(settings, dataset_service, clock),
+        tables=tables,
         warm_up=training.warm_up,
         is_warm=training.is_warm,
         tidy=lambda: _tidy(
@@ -287,6 +289,7 @@ def _tables(settings: Settings, datasets: DatasetService, clock: Clock) -> Table
         clock=clock,
         max_rows=settings.max_table_rows,
         max_mb=settings.max_upload_mb,
+        reads_in_place=settings.enable_cluster_delegation,
     )
 
 

@@ -32,7 +32,7 @@ from services.role_guess import RoleGuess
 from services.samples import SAMPLES, Sample
 from training.artifacts import ID, ROWS_PER_GROUP
 from training.errors import DataError
-from training.quality import Severity, profile_panel
+from training.quality import Profile, Severity, profile_panel
 from training.spec import ColumnRoles
 from training.tables import ReadOptions, sniff
 
@@ -282,10 +282,55 @@ class DatasetService:
         dataset = self.get(user, dataset_id)
         if dataset.status is DatasetStatus.READY:
             return self._as_kept(dataset, options, roles)
+        if dataset.is_in_place:
+            raise InvalidInput(f"{dataset.name!r} is only referred to.", remedy="Keep it with some of its series.")
         panel = self._raw(dataset).panel(options, roles)
         profile = profile_panel(panel, roles, as_of=dataset.taken_on)
         if blocking := profile.of(Severity.BLOCKING):
             raise InvalidInput(blocking[0].message, remedy=blocking[0].remedy, field=blocking[0].column)
+        return self._finish(user, dataset, options, roles, panel, profile)
+
+    def keep_sample(
+        self,
+        user: User,
+        dataset_id: DatasetId,
+        options: ReadOptions,
+        roles: ColumnRoles,
+        *,
+        panel: pd.DataFrame,
+        profile: Profile,
+    ) -> Dataset:
+        """Make the draft of a table that stays where it is READY.
+
+        Args:
+            user: its owner.
+            dataset_id: of the draft.
+            options: for the time column's format.
+            roles: of the table's columns.
+            panel: some of its series, for charts.
+            profile: of all of it, without a finding that blocks.
+
+        Raises:
+            InvalidInput: it holds all of its rows, or is already kept otherwise.
+            NotFound: it is not there, not the user's, or has been deleted meanwhile.
+        """
+        dataset = self.get(user, dataset_id)
+        if not dataset.is_in_place:
+            raise InvalidInput(f"{dataset.name!r} holds all of its rows.", remedy="Keep it as it is.")
+        if dataset.status is DatasetStatus.READY:
+            return self._as_kept(dataset, options, roles)
+        return self._finish(user, dataset, options, roles, panel, profile)
+
+    def _finish(
+        self,
+        user: User,
+        dataset: Dataset,
+        options: ReadOptions,
+        roles: ColumnRoles,
+        panel: pd.DataFrame,
+        profile: Profile,
+    ) -> Dataset:
+        dataset_id = dataset.dataset_id
 
         def finish(draft: Dataset) -> Dataset:
             if draft.status is DatasetStatus.READY:  # another tab was quicker

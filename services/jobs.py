@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from services.domain.access import User
-from services.domain.compute import ComputePlan, Size
+from services.domain.compute import ComputeOffer, Size
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import (
     IllegalTransition,
@@ -17,9 +17,11 @@ from services.domain.errors import (
     LimitReached,
     NotFound,
     StaleJob,
+    TableRefused,
     Unavailable,
 )
 from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
+from services.domain.login import Login
 from services.left_overs import LeftOvers
 from services.ports import Clock, DatasetStore, Executor, JobFilter, JobPage, JobStore, Plan, Usage
 from training.spec import ColumnRoles, ForecastSpec
@@ -42,21 +44,18 @@ class Limits:
     overall: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComputeOffer:
-    """What a job can run on.
+RequireReadable = Callable[[User, Dataset, Login | None], None]
+"""Raises ``TableRefused`` where a run would read a table that the user may not read."""
 
-    Attributes:
-        usual: what the app chooses.
-        by_size: what a user can choose instead; empty where the machines are not ours to choose.
-    """
 
-    usual: ComputePlan
-    by_size: Mapping[Size, ComputePlan]
-
-    def plan(self, size: Size | None) -> ComputePlan:
-        """What the job runs on by the user's choice."""
-        return self.usual if size is None else self.by_size.get(size, self.usual)
+def refuse_tables(user: User, dataset: Dataset, login: Login | None) -> None:
+    """Where nothing can tell whether a user may read a table, nobody may."""
+    del user, login
+    if dataset.is_in_place:
+        raise TableRefused(
+            f"The run would read {dataset.name} on a cluster, which this app can't do as it is set up now.",
+            remedy="Ask whoever runs it for DATABRICKS_WAREHOUSE_ID and ENABLE_CLUSTER_DELEGATION.",
+        )
 
 
 class JobService:
@@ -82,7 +81,9 @@ class JobService:
         notice: Callable[[bool], None],
         new_id: Callable[[], str],
         plan: Plan | None = None,
+        require_readable: RequireReadable = refuse_tables,
     ) -> None:
+        self._require_readable = require_readable
         self._jobs = jobs
         self._datasets = datasets
         self._executor = executor
@@ -176,11 +177,14 @@ class JobService:
             size=job.size,
         )
 
-    def start(self, user: User, job_id: JobId) -> Job:
+    def start(self, user: User, job_id: JobId, *, login: Login | None = None) -> Job:
         """Send a PENDING job off. Pressed again it changes nothing and returns the job.
+
+        ``login`` is needed where the run reads a table by the user's right.
 
         Raises:
             LimitReached: too many jobs are active.
+            TableRefused: the run would read a table that the user may not read.
             IllegalTransition: the job ended badly or is being cancelled.
         """
 
@@ -191,16 +195,18 @@ class JobService:
             self._require_room(job.owner)
             return started, self._event(started, EventKind.START_REQUESTED, user)
 
+        self._require_data(user, self._authorised(user, job_id), login)
         with self._starting:
             return self._change(user, job_id, change)
 
-    def retry(self, user: User, job_id: JobId) -> Job:
+    def retry(self, user: User, job_id: JobId, *, login: Login | None = None) -> Job:
         """Send a FAILED or CANCELLED job off again; it goes on from its finished work units.
 
-        Pressed twice it makes one new attempt.
+        Pressed twice it makes one new attempt. ``login`` as for ``start``.
 
         Raises:
             LimitReached: too many jobs are active.
+            TableRefused: the run would read a table that the user may not read.
             IllegalTransition: the job never ran, completed, or is being cancelled.
         """
 
@@ -211,6 +217,7 @@ class JobService:
             self._require_room(job.owner)
             return retried, self._event(retried, EventKind.RETRIED, user)
 
+        self._require_data(user, self._authorised(user, job_id), login)
         with self._starting:
             return self._change(user, job_id, change)
 
@@ -360,6 +367,12 @@ class JobService:
             self._wake()
             return saved
         raise StaleJob(job_id=job_id, version=job.version)
+
+    def _require_data(self, user: User, job: Job, login: Login | None) -> None:
+        """Refuse a run of data that the user may not read any more; data that is gone is the run's own failure."""
+        dataset = self._datasets.get(job.dataset_id)
+        if dataset is not None:
+            self._require_readable(user, dataset, login)
 
     def _require_room(self, owner: str) -> None:
         active = self._jobs.active()  # never a kept answer, as counts may be

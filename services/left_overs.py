@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final
 
 from services.domain.errors import ForecastAppError, Unavailable
+from services.domain.failure import Cause
 from services.domain.job import Job, JobId, JobStatus, RunId, attempt_of, job_of
 from services.ports import Executor, FileStore, JobStore, RunTracker
 
@@ -99,18 +100,20 @@ class LeftOvers:
     def _close_open_runs(self) -> None:
         for run_id, (job_id, number) in self._tracker.open_runs().items():
             job = self._jobs.get(job_id)
-            if job is not None:
-                if not (job.is_active and number == len(job.attempts)):
-                    self._tracker.close_run(run_id, status=_end_of(job, number))
-            elif self._was_deleted(job_id):
+            if job is None:
+                if self._was_deleted(job_id):
+                    self._tracker.delete_run(run_id)
+            elif job.attempts[number - 1].mlflow_run_id not in {None, run_id}:  # made twice: its answer was lost
                 self._tracker.delete_run(run_id)
+            elif not (job.is_active and number == len(job.attempts)):
+                self._tracker.close_run(run_id, status=_end_of(job, number))
 
 
 def _end_of(job: Job, number: int) -> str:
     """How MLflow says what became of an attempt."""
     if number == len(job.attempts) and job.status is JobStatus.COMPLETED:
         return "FINISHED"
-    return "KILLED" if job.attempts[number - 1].cause is None else "FAILED"
+    return "KILLED" if job.attempts[number - 1].cause in {None, Cause.CANCELLED} else "FAILED"
 
 
 def _is_done(job_id: JobId, step: Callable[[], None]) -> bool:

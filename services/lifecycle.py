@@ -33,8 +33,10 @@ from services.ports import (
     RunState,
     RunTracker,
     Submission,
+    TableInput,
 )
 from training.errors import ConfigError, TrainingFailure
+from training.read_options import ReadOptions
 from training.spec import ForecastSpec
 
 logger = logging.getLogger(__name__)
@@ -168,6 +170,7 @@ class Lifecycle:
             timeout_s=int(timeout.total_seconds()),
             as_of=dataset.taken_on,
             compute=attempt.compute,
+            table=_table(dataset),
         )
 
     def _accept(self, job: Job, run_id: RunId) -> Job:
@@ -249,11 +252,11 @@ class Lifecycle:
         return self._jobs.save(ended, (self._event(ended, EventKind.CANCELLED),))
 
     def _cancelled_elsewhere(self, job: Job, seen: Observation) -> Job:
-        """A person ended the run, not through us: that is their word as if they had asked us."""
+        """RUNNING, and a person ended the run elsewhere: as if they had asked us."""
         self._close_run(job, "KILLED")
         now = self._clock.now()
         message = seen.detail or "The run was cancelled outside the app."
-        ended = job.request_cancel(now).cancelled(now, message, seen.ended_at, Cause.CANCELLED)
+        ended = job.cancelled(now, message, seen.ended_at, Cause.CANCELLED)
         logger.info("Job %s was cancelled outside the app", job.job_id)
         return self._jobs.save(ended, (self._event(ended, EventKind.CANCELLED, message),))
 
@@ -312,6 +315,16 @@ class Lifecycle:
             attempt=len(job.attempts),
             detail=detail,
         )
+
+
+def _table(dataset: Dataset) -> TableInput | None:
+    """The table that the run reads, where the dataset only refers to it."""
+    origin = dataset.origin
+    if origin is None or not origin.is_in_place:
+        return None
+    assert origin.version is not None, "without a version it is copied"
+    options = ReadOptions.model_validate_json(dataset.options_json)
+    return TableInput(name=origin.table, version=origin.version.number, date_format=options.date_format)
 
 
 def _causes(job: Job) -> tuple[Cause, ...]:

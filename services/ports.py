@@ -33,7 +33,7 @@ from services.domain.job import (
 )
 from services.domain.login import Login
 from services.domain.stage import StageStart
-from services.domain.table import TableFacts, TableName, TableVersion
+from services.domain.table import SeriesColumns, TableFacts, TableName, TableTotals, TableVersion
 from training.spec import ForecastSpec
 
 Plan = Callable[[ForecastSpec, Dataset, Size | None, Sequence[Cause]], ComputePlan]
@@ -272,6 +272,25 @@ class TableSource(Protocol):
         """
         ...
 
+    def totals(
+        self, login: Login, table: TableFacts, series: SeriesColumns, *, version: TableVersion | None
+    ) -> TableTotals:
+        """All of its series in numbers, counted where it is."""
+        ...
+
+    def whole_series(
+        self,
+        login: Login,
+        table: TableFacts,
+        columns: Sequence[str],
+        series: SeriesColumns,
+        *,
+        version: TableVersion | None,
+        n_series: int,
+    ) -> pa.Table:
+        """All rows of some series: the same ones each time, and not the first by name."""
+        ...
+
 
 class FileStore(Protocol):
     """Files by key; keys are ours (ids and fixed names), never a user's words."""
@@ -310,6 +329,21 @@ class FileStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TableInput:
+    """A table that a run reads by itself.
+
+    Attributes:
+        name: full name, with backticks where SQL wants them.
+        version: that is read, whatever was written since.
+        date_format: of its time column, where that is text.
+    """
+
+    name: str
+    version: int
+    date_format: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """What an executor needs to run a job once.
 
@@ -319,6 +353,7 @@ class Submission:
         timeout_s: the run is ended after this long.
         as_of: day the data was taken, for every attempt the same; a period that holds it is not over.
         compute: the machines planned for it; ``None`` where there is nothing to choose.
+        table: read in place of the panel; ``None`` where the panel holds everything.
     """
 
     token: str
@@ -332,6 +367,15 @@ class Submission:
     timeout_s: int
     as_of: date
     compute: ComputePlan | None = None
+    table: TableInput | None = None
+
+    @property
+    def data_arguments(self) -> tuple[str, ...]:
+        """What tells ``training/main.py`` where the data is."""
+        if self.table is None:
+            return "--panel", self.panel_uri
+        named = ("--table", self.table.name, "--table-version", str(self.table.version))
+        return named if self.table.date_format is None else (*named, "--date-format", self.table.date_format)
 
 
 class RunState(StrEnum):

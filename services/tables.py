@@ -23,6 +23,7 @@ from services.domain.errors import InvalidInput
 from services.domain.login import Login
 from services.domain.table import Origin, TableFacts, TableName, TableVersion
 from services.incoming import MB
+from services.large_tables import LargeTables, not_in_place
 from services.ports import Clock, TableSource
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 MANY_COLUMNS: Final = 50
 """Of a table with more, nobody wants to forecast with all."""
 _HEAD_ROWS: Final = 20
+_GUESS_ROWS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +54,23 @@ class TableService:
     Args:
         max_rows: a larger table is not copied.
         max_mb: nor is one that takes more room as a Parquet file.
+        reads_in_place: whether runs compute where they can read a larger table by themselves.
+
+    Attributes:
+        large: for tables that stay where they are; ``None`` where runs can't read them.
     """
 
     def __init__(
-        self, *, source: TableSource, datasets: DatasetService, clock: Clock, max_rows: int, max_mb: int
+        self,
+        *,
+        source: TableSource,
+        datasets: DatasetService,
+        clock: Clock,
+        max_rows: int,
+        max_mb: int,
+        reads_in_place: bool = False,
     ) -> None:
+        self.large = LargeTables(source=source, datasets=datasets) if reads_in_place else None
         self._source = source
         self._datasets = datasets
         self._clock = clock
@@ -89,7 +103,8 @@ class TableService:
     def use(self, user: User, login: Login, name: TableName, columns: Sequence[str]) -> Dataset:
         """Copy the chosen columns with the person's rights, and make a draft of them as of an uploaded file.
 
-        A Delta table is read at its latest version, which the draft remembers.
+        A Delta table is read at its latest version, which the draft remembers. Of one with too many rows to copy the
+        draft holds a few to choose roles by, and a run reads the table itself.
 
         Raises:
             InvalidInput: too few columns, one that can't be used, no rows, or too many.
@@ -97,12 +112,18 @@ class TableService:
         facts = self._described(login, name)
         chosen = _chosen(facts, columns)
         n_rows = self._source.count(login, facts)
-        if n_rows is not None and n_rows > self.max_rows:
-            raise self._too_long(name, f"{n_rows:,}")
         version = self._source.version(login, facts)
-        origin = Origin(table=str(name), columns=chosen, read_at=self._clock.now(), version=version)
+        is_large = n_rows is not None and n_rows > self.max_rows
+        if is_large and self.large is None:
+            raise self._too_long(name, f"{n_rows:,}")
+        if is_large and version is None:
+            raise not_in_place(facts)
+        origin = Origin(
+            table=str(name), columns=chosen, read_at=self._clock.now(), version=version, is_in_place=is_large
+        )
         with tempfile.TemporaryFile() as copy:
-            n_read = self._copy(login, facts, chosen, version, cast(BinaryIO, copy))
+            limit = min(_GUESS_ROWS, self.max_rows) if is_large else self.max_rows + 1
+            n_read = self._copy(login, facts, chosen, version, cast(BinaryIO, copy), limit=limit)
             copy.seek(0)
             draft = self._datasets.receive_table(user, name=str(name), stream=cast(BinaryIO, copy), origin=origin)
         logger.info("Dataset %s: %d rows of a table", draft.dataset_id, n_read)
@@ -125,10 +146,12 @@ class TableService:
         columns: Sequence[str],
         version: TableVersion | None,
         file: BinaryIO,
+        *,
+        limit: int,
     ) -> int:
         """Write the rows as Parquet, part by part; returns how many there are."""
         n_rows = 0
-        rows = self._source.rows(login, facts, columns, version=version, limit=self.max_rows + 1)
+        rows = self._source.rows(login, facts, columns, version=version, limit=limit)
         with closing(rows) as parts:
             first = next(parts)
             with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:

@@ -66,12 +66,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse a command line; exits with status 2 and a message when it can't be understood."""
     parser = _parser()
     args = parser.parse_args(argv)
-    if args.panel is not None:
+    args.is_job = args.panel is not None or args.mlflow_run_id is not None
+    if sum(given is not None for given in (args.data, args.table, args.panel)) > 1:
+        parser.error("give one of --data, --table and --panel")
+    if args.is_job and (args.panel or args.table):
         needed: tuple[str, ...] = ("spec", "mlflow_run_id", "tracking_uri", "checkpoints")
-    elif args.data is not None:
+    elif args.data is not None or args.table is not None:
         needed = ("output",) if args.spec else ("output", "time_col", "target_col", "horizon")
     else:
-        parser.error("give --data FILE, or --panel FILE for a run that the app started")
+        parser.error("give --data FILE or --table NAME, or --panel FILE for a run that the app started")
     missing = [f"--{name.replace('_', '-')}" for name in needed if getattr(args, name) is None]
     if missing:
         parser.error(f"also needed here: {', '.join(missing)}")
@@ -219,6 +222,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     data = parser.add_argument_group("data")
     data.add_argument("--data", type=Path, metavar="FILE", help="CSV, Parquet or Excel file with the history")
+    data.add_argument("--table", metavar="NAME", help="table with the history instead, read by the Spark of this place")
+    data.add_argument("--table-version", type=int, metavar="N", help="of a Delta table; the latest if not given")
+    data.add_argument(
+        "--date-format", metavar="FORMAT", help="of a table's time column, where it is text; told from it if not given"
+    )
     data.add_argument("--time-col", metavar="COLUMN", help="column of dates or times")
     data.add_argument("--target-col", metavar="COLUMN", help="column to forecast")
     data.add_argument(

@@ -23,7 +23,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +33,7 @@ from training.arguments import parse, roles_of, spec_of
 from training.errors import ConfigError, DataError, FailureKind, TrainingError, TrainingFailure
 from training.findings import Severity
 from training.progress import ConsoleSink, Sink
-from training.spec import ForecastSpec
+from training.spec import ColumnRoles, ForecastSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +55,8 @@ logger = logging.getLogger("training")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a forecast from a command line; returns the exit status."""
     args = parse(argv)
-    _set_up(verbose=args.verbose or args.panel is not None)
-    return _job(args) if args.panel is not None else _shell(args)
+    _set_up(verbose=args.verbose or args.is_job)
+    return _job(args) if args.is_job else _shell(args)
 
 
 def _set_up(*, verbose: bool) -> None:
@@ -98,7 +99,7 @@ def _shell(args: argparse.Namespace) -> int:
     sink = ConsoleSink()
     _end_on_sigterm(_say_unfinished)
     try:
-        sink.report(0.0, f"Reading {args.data.name}")
+        sink.report(0.0, f"Reading {args.table or args.data.name}")
         panel, spec = _read(args)
         done = _run(panel, spec, args, output=args.output, checkpoints=checkpoints, sink=sink)
         done.discard_checkpoints()
@@ -149,8 +150,13 @@ def _recorded(args: argparse.Namespace, run: MlflowRun, folder: Path) -> int:
 
     try:
         spec = _spec_file(args.spec)
-        panel = _panel_file(args.panel)
-        done = _run(panel, spec, args, output=folder, checkpoints=args.checkpoints, sink=_Both(ConsoleSink(), run))
+        sink = _Both(ConsoleSink(), run)
+        if args.table is None:
+            panel = _panel_file(args.panel)
+        else:
+            sink.report(0.0, f"Reading {args.table}")
+            panel = _panel_of_table(args, spec.roles)
+        done = _run(panel, spec, args, output=folder, checkpoints=args.checkpoints, sink=sink)
         status = run.finish(folder, spec, done.results.leaderboard)
     except TrackingUnavailable:
         raise
@@ -190,7 +196,7 @@ def _run(
 
     deadline = None if spec.time_limit_s is None else time.monotonic() + spec.time_limit_s
     resources = Resources(output=output, checkpoints=checkpoints, cores=cores, deadline=deadline, place=args.engine)
-    return run(panel, spec, as_of=args.as_of or datetime.now(UTC).date(), resources=resources, sink=sink)
+    return run(panel, spec, as_of=_as_of(args), resources=resources, sink=sink)
 
 
 def _cores() -> int:
@@ -202,14 +208,34 @@ def _read(args: argparse.Namespace) -> tuple[pd.DataFrame, ForecastSpec]:
     from training.panel import build_panel
     from training.tables import read_table, sniff
 
-    if not args.data.is_file():
-        raise DataError(f"There is no file {args.data}.", remedy="Check the path.")
     base = _spec_file(args.spec) if args.spec else None
     roles = roles_of(args, base)
+    if args.table is not None:
+        panel = _panel_of_table(args, roles)
+        return panel, spec_of(args, base, roles, panel)
+    if not args.data.is_file():
+        raise DataError(f"There is no file {args.data}.", remedy="Check the path.")
     options = sniff(args.data, args.data.name)
     table = read_table(args.data, options, keys=roles.series)
     panel = build_panel(table, roles, date_format=options.date_format, day_first=options.day_first)
     return panel, spec_of(args, base, roles, panel)
+
+
+def _panel_of_table(args: argparse.Namespace, roles: ColumnRoles) -> pd.DataFrame:
+    if find_spec("pyspark") is None:
+        raise ConfigError(
+            f"There is no Spark here to read the table {args.table}.", remedy="Run this in a job on Databricks."
+        )
+    from training.lake import panel_of_table, require_usable
+
+    panel = panel_of_table(args.table, roles, version=args.table_version, date_format=args.date_format)
+    require_usable(panel, roles, as_of=_as_of(args))
+    return panel
+
+
+def _as_of(args: argparse.Namespace) -> date:
+    day: date = args.as_of or datetime.now(UTC).date()
+    return day
 
 
 def _spec_file(path: Path) -> ForecastSpec:

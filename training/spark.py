@@ -2,7 +2,7 @@
 
 Executors read buckets from the checkpoint folder and write results into it, so it lies where all machines
 see it, such as a Unity Catalog volume. Only the DataFrame API is used: serverless compute has nothing else.
-``pyspark`` belongs to the cluster's runtime and is imported only here.
+``pyspark`` belongs to the cluster's runtime and is imported only here and in ``training.lake``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class SparkPass:
 
     def __init__(self, *, cores: int, session: SparkSession | None = None) -> None:
         self._cores = cores
-        self._spark = session or _session()
+        self._spark = session or spark_session()
 
     def run(
         self,
@@ -111,15 +111,15 @@ class _Job:
             return
         try:
             self._outcome.result()
-        except _spark_errors() as exc:
+        except spark_errors() as exc:
             raise TrainingError(
-                f"The cluster could not finish the models ({_first_line(exc)}).",
+                f"The cluster could not finish the models ({first_line(exc)}).",
                 remedy="Retry, on a larger cluster if memory ran out; finished parts are kept.",
             ) from exc
 
     def interrupt(self) -> None:
         # Runtimes before Spark 4 can't: there the job ends with this process.
-        with contextlib.suppress(*_spark_errors(), NotImplementedError, AttributeError):
+        with contextlib.suppress(*spark_errors(), NotImplementedError, AttributeError):
             self._spark.interruptTag(self._tag)
 
     def _run(self, tasks: Sequence[Sequence[Unit]], common: Common) -> None:
@@ -188,7 +188,8 @@ class _Watch:
             )
 
 
-def _spark_errors() -> tuple[type[Exception], ...]:
+def spark_errors() -> tuple[type[Exception], ...]:
+    """Every class in which Spark says that something failed."""
     if find_spec("py4j") is None:  # Spark Connect has no JVM beside it
         return (PySparkException,)
     from py4j.protocol import Py4JError
@@ -196,11 +197,12 @@ def _spark_errors() -> tuple[type[Exception], ...]:
     return (PySparkException, Py4JError)
 
 
-def _first_line(exc: BaseException) -> str:
+def first_line(exc: BaseException) -> str:
+    """What an error says, without the trace that Spark puts behind it."""
     return next((line.strip() for line in str(exc).splitlines() if line.strip()), type(exc).__name__)
 
 
-def _session() -> SparkSession:
+def spark_session() -> SparkSession:
     """The cluster's session, or a new one whose workers run this interpreter and not the first one on the path."""
     if SparkSession.getActiveSession() is None:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

@@ -29,6 +29,7 @@ __all__ = [
     "TableFormat",
     "guess_dates",
     "numeric_share",
+    "plain_table",
     "read_dates",
     "read_table",
     "sheet_names",
@@ -133,14 +134,24 @@ def _read_parquet(path: Path, n_rows: int | None, keys: Collection[str]) -> pd.D
         raise DataError(
             f"The Parquet file is damaged or was not uploaded whole: {exc}.", remedy="Export it again."
         ) from exc
+    return plain_table(table, keys=keys)
+
+
+def plain_table(table: pa.Table, *, keys: Collection[str] = ()) -> pd.DataFrame:
+    """An arrow table as ``read_table`` returns one.
+
+    Args:
+        table: of plain columns.
+        keys: columns whose cells are names, even where they look like numbers.
+    """
     names = dialect.unique_names(table.column_names)
     columns = {
-        name: _parquet_column(column, is_key=name in keys) for name, column in zip(names, table.columns, strict=True)
+        name: _arrow_column(column, is_key=name in keys) for name, column in zip(names, table.columns, strict=True)
     }
     return pd.DataFrame(columns, copy=False)
 
 
-def _parquet_column(column: pa.ChunkedArray, *, is_key: bool) -> pd.Series:
+def _arrow_column(column: pa.ChunkedArray, *, is_key: bool) -> pd.Series:
     # As floats, whole numbers beside empty cells would lose their last digits, which tell keys apart.
     values = column.to_pandas(date_as_object=False, integer_object_nulls=is_key)
     return values if is_key else _plain_column(values)

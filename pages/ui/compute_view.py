@@ -33,9 +33,10 @@ def time_text(plan: ComputePlan) -> str:
     return about(plan.minutes * 60)
 
 
-def machines(plan: ComputePlan, **first: str) -> None:
-    """What the run gets, for how much, and why; ``first`` are rows to begin with, by label."""
-    st.table(first | plan_rows(plan), border="horizontal", width="content")
+def machines(plan: ComputePlan, *, with_time: bool = False) -> None:
+    """What the run gets, for how much, and why; with how long it takes where nothing else on the page says so."""
+    time = {"Estimated time": f"**{time_text(plan)}** from start to end, behind a queue if there is one"}
+    st.table((time if with_time else {}) | plan_rows(plan), border="horizontal", width="content")
     st.caption(escape(plan.reason))
 
 
@@ -74,8 +75,7 @@ def pending_machines(user: User, job: Job) -> None:
                 "Size of the machines", (AUTO, *Size), default=job.size or AUTO, required=True, key=key, help=_HELP,
                 on_change=_choose, args=(user, job.job_id, key),
             )  # fmt: skip
-        plan = offer.plan(job.size)
-        machines(plan, **{"Estimated time": f"**{time_text(plan)}** from start to end, behind a queue if there is one"})
+        machines(offer.plan(job.size), with_time=True)
 
 
 @guarded("size of the machines")

@@ -22,7 +22,7 @@ from pages.ui.format import (
 )
 from pages.ui.job_ending import show_ending
 from pages.ui.refresh import fragment, last_known, refresh_while
-from pages.ui.session import runtime, timezone
+from pages.ui.session import login_or_none, runtime, timezone
 from services.domain.access import User
 from services.domain.errors import NotFound
 from services.domain.job import Job, JobId, JobStatus
@@ -241,12 +241,12 @@ def _dismiss_and_rerun() -> None:
 
 @guarded("start")
 def _start(user: User, job_id: JobId) -> None:
-    runtime().jobs.start(user, job_id)
+    runtime().jobs.start(user, job_id, login=login_or_none())
 
 
 @guarded("retry")
 def _retry(user: User, job_id: JobId) -> None:
-    runtime().jobs.retry(user, job_id)
+    runtime().jobs.retry(user, job_id, login=login_or_none())
 
 
 @guarded("clone")

@@ -57,6 +57,14 @@ def current_login() -> Login:
     return Login(token)
 
 
+def login_or_none() -> Login | None:
+    """The person's login where there is one: most of what is done needs none."""
+    try:
+        return current_login()
+    except LoginRefused:
+        return None
+
+
 def timezone() -> tzinfo:
     """The browser's time zone; UTC until the browser has told it."""
     name = st.context.timezone

@@ -15,11 +15,16 @@ import streamlit as st
 from pages.ui.errors import error_boundary, explain, guarded
 from pages.ui.format import count, escape
 from pages.ui.session import current_login, runtime
+from services.dataset_check import Checked
 from services.domain.access import User
-from services.domain.errors import ForecastAppError, Unavailable
+from services.domain.errors import ForecastAppError, TableRefused, Unavailable
+from services.domain.job import DatasetId
 from services.domain.login import Login
 from services.domain.table import TableColumn, TableFacts, TableName
+from services.large_tables import LargeTables
 from services.tables import MANY_COLUMNS, TableLook, TableService
+from training.spec import ColumnRoles
+from training.tables import ReadOptions
 
 BROWSE: Final = "browse"
 """Value of ``?table=`` while none is chosen; no table has a name of one part."""
@@ -27,7 +32,12 @@ _QUERY: Final = "table"
 _PARTS: Final = ("table_catalog", "table_schema", "table_name")
 _LABELS: Final = ("Catalog", "Schema", "Table or view")
 _TTL_S: Final = 60
-_HASHES: Final = {User: lambda user: user.name}
+_SURVEY_TTL_S: Final = 600
+_HASHES: Final = {
+    User: lambda user: user.name,
+    ReadOptions: lambda options: options.model_dump_json(),
+    ColumnRoles: lambda roles: roles.model_dump_json(),
+}
 
 
 def table_card() -> None:
@@ -206,13 +216,20 @@ def _columns_field(facts: TableFacts) -> list[str]:
 def _use(user: User, login: Login, look: TableLook, columns: list[str]) -> None:
     service = _service()
     is_long = look.n_rows is not None and look.n_rows > service.max_rows
-    if is_long:
+    if is_long and service.large is not None:
+        st.info(
+            f"It has more than {service.max_rows:,} rows, so it stays where it is: the app counts and samples it, and "
+            "the run reads it on the cluster.",
+            icon=":material/data_table:",
+        )
+    elif is_long:
         st.warning(
             f"It has more than {service.max_rows:,} rows, which is the limit. Make a view that sums it up to the "
             "frequency you forecast, or keeps fewer series, and use that.",
             icon=":material/data_table:",
         )
-    if st.button("Use this table", key="use_table", type="primary", icon=":material/check:", disabled=is_long):
+    is_refused = is_long and service.large is None
+    if st.button("Use this table", key="use_table", type="primary", icon=":material/check:", disabled=is_refused):
         with error_boundary("using a table"):
             with st.spinner("Reading the table…"):
                 dataset = service.use(user, login, look.facts.name, columns)
@@ -244,6 +261,26 @@ def _service() -> TableService:
     service = runtime().tables
     assert service is not None, "the page asks before"
     return service
+
+
+def large_tables() -> LargeTables:
+    """For datasets that only refer to a table.
+
+    Raises:
+        TableRefused: the app is set up now so that its runs can't read them.
+    """
+    service = runtime().tables
+    if service is None or service.large is None:
+        raise TableRefused(
+            "This app can't read tables on a cluster as it is set up now.", remedy="Ask whoever runs it."
+        )
+    return service.large
+
+
+@st.cache_data(ttl=_SURVEY_TTL_S, max_entries=50, show_spinner="Counting and sampling the table…", hash_funcs=_HASHES)
+def surveyed(user: User, dataset_id: DatasetId, options: ReadOptions, roles: ColumnRoles, _login: Login) -> Checked:
+    """The check of a draft that refers to a table, cached for this person, dataset, options and roles."""
+    return large_tables().check(user, _login, dataset_id, options, roles)
 
 
 @st.cache_data(ttl=_TTL_S, max_entries=500, show_spinner="Asking Databricks…", hash_funcs=_HASHES)

@@ -72,6 +72,11 @@ class Dataset:
         return Origin.from_json(self.origin_json) if self.origin_json else None
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether the dataset holds only some rows of a table, which a run reads by itself."""
+        return self.origin is not None and self.origin.is_in_place
+
+    @property
     def raw_key(self) -> str:
         """File-store key of the raw file."""
         return f"datasets/{self.dataset_id}/raw{self.suffix}"

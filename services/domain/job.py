@@ -46,7 +46,7 @@ class JobStatus(StrEnum):
     SUBMITTING = "SUBMITTING"  # start was asked for; no run has been seen yet, one may exist
     RUNNING = "RUNNING"  # the executor reported a run that has not ended: queued, starting or computing
     CANCELLING = "CANCELLING"  # a cancel was asked for; what the run reaches decides the end
-    CANCELLED = "CANCELLED"  # no run is alive and no results were asked for any more
+    CANCELLED = "CANCELLED"  # no run is alive, and a person wanted it so
     COMPLETED = "COMPLETED"  # the run ended well; its results are in MLflow
     FAILED = "FAILED"  # the last attempt ended badly and none will follow by itself
 
@@ -55,7 +55,7 @@ _S = JobStatus
 TRANSITIONS: Final[dict[JobStatus, frozenset[JobStatus]]] = {
     _S.PENDING: frozenset({_S.SUBMITTING, _S.CANCELLED}),
     _S.SUBMITTING: frozenset({_S.SUBMITTING, _S.RUNNING, _S.CANCELLING, _S.FAILED}),
-    _S.RUNNING: frozenset({_S.RUNNING, _S.COMPLETED, _S.FAILED, _S.CANCELLING, _S.SUBMITTING}),
+    _S.RUNNING: frozenset({_S.RUNNING, _S.COMPLETED, _S.FAILED, _S.CANCELLING, _S.CANCELLED, _S.SUBMITTING}),
     _S.CANCELLING: frozenset({_S.CANCELLED, _S.COMPLETED, _S.FAILED}),
     _S.CANCELLED: frozenset({_S.SUBMITTING}),
     _S.FAILED: frozenset({_S.SUBMITTING}),
@@ -374,8 +374,15 @@ class Job:
     def cancelled(
         self, now: datetime, message: str = "", ended_at: datetime | None = None, cause: Cause | None = None
     ) -> Job:
-        """CANCELLING -> CANCELLED: no run is alive. ``cause`` tells a cancel that was not asked of us."""
-        self._require(_CANCELLING, "be cancelled")
+        """CANCELLING -> CANCELLED: no run is alive. RUNNING -> CANCELLED: a person ended its run elsewhere.
+
+        Args:
+            now: aware UTC.
+            message: for a cancel elsewhere, where.
+            ended_at: when the run ended, where that is known.
+            cause: tells a cancel elsewhere.
+        """
+        self._require(_WITH_A_RUN, "be cancelled")
         return self._to(
             JobStatus.CANCELLED, "be cancelled", now,
             attempts=self._with_attempt(ended_at=ended_at or now, message=message, cause=cause),

@@ -14,17 +14,19 @@ class Login:
     It shows its token to nobody but ``reveal``: not in a repr, a log, an error, a copy or a cache.
 
     Args:
-        token: forwarded by the proxy; ``None`` where this process's login is the person's own.
+        token: forwarded by the proxy; ``None`` where this process's login is meant.
+        whom: who lacks what is refused, for messages.
     """
 
-    __slots__ = ("_token",)
+    __slots__ = ("_token", "whom")
 
-    def __init__(self, token: str | None = None) -> None:
+    def __init__(self, token: str | None = None, *, whom: str = "you") -> None:
         self._token = token
+        self.whom = whom
 
     @property
     def is_own(self) -> bool:
-        """Whether the process itself is logged in as the person."""
+        """Whether the login of this process is meant."""
         return self._token is None
 
     def reveal(self) -> str:
@@ -44,4 +46,8 @@ class Login:
         raise TypeError("a login can't be copied or kept")
 
 
-OWN_LOGIN = Login()
+OWN_LOGIN: Final = Login()
+"""Where the process's only user is logged in."""
+
+APP_LOGIN: Final = Login(whom="the app's service principal")
+"""As which training runs read."""

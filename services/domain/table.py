@@ -61,6 +61,7 @@ class TableColumn:
 
     Attributes:
         type_text: as SQL writes it, ``decimal(10,2)``.
+        is_temporal: a date or a moment.
         is_plain: holds numbers, text, dates, times or truth values; anything else can't be used.
         is_masked: people see other values than are stored.
     """
@@ -68,6 +69,7 @@ class TableColumn:
     name: str
     type_text: str
     comment: str = ""
+    is_temporal: bool = False
     is_plain: bool = True
     is_masked: bool = False
 
@@ -122,6 +124,39 @@ class TableVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesColumns:
+    """The columns that make series of a table's rows."""
+
+    time: str
+    target: str
+    series: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableTotals:
+    """All of a table's series in numbers.
+
+    Attributes:
+        n_observations: rows with a target.
+        n_repeated: rows beyond the first of a series and a time.
+        longest: rows of the series that has most.
+        length_min, length_median, length_max: observations in a series.
+        first, last: of the observations; ``None`` where the time column is text or a number.
+    """
+
+    n_rows: int
+    n_series: int
+    n_observations: int
+    n_repeated: int
+    longest: int
+    length_min: int
+    length_median: int
+    length_max: int
+    first: datetime | None
+    last: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Where the rows of a dataset were read.
 
@@ -130,12 +165,14 @@ class Origin:
         columns: that were read.
         read_at: when, aware UTC.
         version: of the table; ``None`` where it has none, or it could not be told.
+        is_in_place: the dataset holds some of the rows; a run reads all of them from the table itself.
     """
 
     table: str
     columns: tuple[str, ...]
     read_at: datetime
     version: TableVersion | None = None
+    is_in_place: bool = False
 
     def to_json(self) -> str:
         """For a dataset's record."""

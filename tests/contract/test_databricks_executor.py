@@ -21,12 +21,13 @@ from services.domain.errors import ExecutorUnavailable, SubmissionRefused
 from services.domain.failure import Cause
 from services.domain.job import RunId
 from services.domain.stage import Stage, StageStart
-from services.ports import RunState
+from services.ports import RunState, TableInput
 from tests.contract.test_executor import FOREVER, eventually, in_state, over, seen, submission
 from tests.support.workspace.fixtures import PLAN, scripts_on
 from tests.support.workspace.rest_identity import APP_CLIENT_ID
 from tests.support.workspace.rest_workspace import RestWorkspace
 from tests.support.workspace.runs import DRIVER_LOST, OUT_OF_MEMORY, SKIPPED, SPOT_LOSS, USER_CANCELED
+from training.arguments import parse
 
 SUBMIT, LIST, GET = r"runs/submit", r"runs/list", r"runs/get$"
 
@@ -83,6 +84,13 @@ def test_a_run_is_sent_with_its_machines_tags_limits_and_rights(workspace: RestW
         "--panel": "", "--spec": "spec.json", "--mlflow-run-id": "m1", "--tracking-uri": "databricks",
         "--checkpoints": "checkpoints", "--as-of": "2024-06-15",
     }  # fmt: skip
+
+
+def test_admins_of_the_workspace_are_given_no_less_than_they_have(workspace: RestWorkspace) -> None:
+    scripts_on(workspace, viewers="admins").submit(submission())
+    assert workspace.runs.all()[0].request["access_control_list"] == [
+        {"user_name": "ann@example.com", "permission_level": "CAN_VIEW"}
+    ]
 
 
 def test_one_machine_is_driver_and_worker(workspace: RestWorkspace, executor: DatabricksExecutor) -> None:
@@ -493,3 +501,18 @@ def test_the_published_entry_point_starts_as_a_job_starts_it(workspace: RestWork
     eventually(lambda: "spec.json can't be read" in executor.log_tail(run_id))
     executor.cancel(run_id)  # it would go on to tell MLflow, which knows no such run
     assert "ModuleNotFoundError" not in executor.log_tail(run_id)
+
+
+def test_a_run_that_reads_a_table_is_told_which_and_at_which_version(
+    workspace: RestWorkspace, executor: DatabricksExecutor
+) -> None:
+    workspace.runs.hold_queue = True
+    table = TableInput(name="main.sales.`big one`", version=7, date_format="%Y-%m")
+    run_id = executor.submit(replace(submission(), table=table))
+    run = workspace.runs.get(int(run_id))
+    assert run is not None
+    told = run.task["spark_python_task"]["parameters"]
+    assert told[:6] == ["--table", "main.sales.`big one`", "--table-version", "7", "--date-format", "%Y-%m"]
+    assert "--panel" not in told
+    args = parse(told)
+    assert (args.is_job, args.table, args.table_version, args.panel) == (True, table.name, 7, None)

@@ -182,6 +182,9 @@ def test_an_app_that_crashed_after_sending_takes_its_run_up_again(quick: Runtime
     job = until(quick, started(quick).job_id, lambda job: not job.is_active)
     assert job.status is JobStatus.COMPLETED, job.error
     assert len(cluster.runs.all()) == before + 1
+    assert job.attempts[0].compute is not None, "planned before it was sent"
+    assert job.attempts[0].compute.node_type == cluster.runs.all()[0].task["new_cluster"]["node_type_id"]
+    assert [start.stage for start in job.attempts[0].stages][-1] is Stage.TRAINING
 
 
 def test_what_training_found_wrong_is_what_the_user_reads(runtime: Runtime, cluster: RestWorkspace) -> None:

@@ -12,6 +12,10 @@ from databricks.sdk.errors import Unauthenticated
 from databricks.sdk.service import jobs
 from databricks.sql.exc import Error
 
+from services.bootstrap import build_runtime
+from services.domain.access import LOCAL_USER
+from services.settings import read_settings
+from tests.support.workspace.catalog import ALL
 from tests.support.workspace.loopback import LoopbackWorkspace
 from tests.support.workspace.rest_identity import APP_CLIENT_ID
 
@@ -46,6 +50,7 @@ def test_one_identity_opens_both_sides_and_a_stranger_neither(tmp_path: Path) ->
 
 def test_a_workspace_started_again_knows_tables_files_and_runs(tmp_path: Path) -> None:
     with LoopbackWorkspace(tmp_path).running() as workspace:
+        workspace.catalog.grant("ann@example.com", ALL, "main")
         script, endless = f"{workspace.rest.volume}/hello.py", f"{workspace.rest.volume}/endless.py"
         workspace.rest.tree.path(script).write_text("print('hello')")
         workspace.rest.tree.path(endless).write_text("import time; time.sleep(600)")
@@ -56,6 +61,7 @@ def test_a_workspace_started_again_knows_tables_files_and_runs(tmp_path: Path) -
         rows(workspace, "INSERT INTO main.forecast.t VALUES (7)")
 
     with LoopbackWorkspace(tmp_path).running() as workspace:
+        workspace.catalog.grant("ann@example.com", ALL, "main")
         assert rows(workspace, "SELECT a FROM main.forecast.t") == [(7,)]
         with pytest.raises(Error, match="APPEND_ONLY"):
             rows(workspace, "DELETE FROM main.forecast.t")
@@ -77,3 +83,22 @@ def submitted(app: WorkspaceClient, script: str, token: str) -> int:
             )
         ],
     ).run_id  # fmt: skip
+
+
+def test_fifty_who_look_at_one_list_cost_the_warehouse_as_much_as_one(
+    loopback: LoopbackWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {**loopback.environment_of_its_own("looked_at"), "FORECAST_HOME": str(tmp_path)}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    app = build_runtime(read_settings(environ))
+    try:
+        app.jobs.find(LOCAL_USER)  # makes the tables
+        before = len(loopback.sql.ran)
+        for _ in range(50):
+            app.jobs.find(LOCAL_USER)
+            app.jobs.counts(LOCAL_USER)
+            app.datasets.list(LOCAL_USER)
+        assert len(loopback.sql.ran) - before <= 3
+    finally:
+        app.stop()

@@ -22,20 +22,21 @@ from training.errors import ConfigError, TimeLimitExceeded, TrainingError
 from training.pipeline import Resources, run
 from training.pool import Pool
 
-SOURCE = Path(__file__).resolve().parents[2] / "training/spark.py"
+TRAINING = Path(__file__).resolve().parents[2] / "training"
 RDD_API = {
     "sparkContext", "_sc", "rdd", "cache", "persist", "broadcast", "accumulator", "parallelize", "mapPartitions",
     "foreachPartition", "foreach", "addPyFile", "_jsparkSession", "_jdf", "checkpoint", "localCheckpoint",
 }  # fmt: skip
 
 
-def test_the_source_names_nothing_that_serverless_compute_lacks():
-    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
+@pytest.mark.parametrize(("source", "works_by"), [("spark.py", "mapInPandas"), ("lake.py", "toArrow")])
+def test_the_source_names_nothing_that_serverless_compute_lacks(source, works_by):
+    tree = ast.parse((TRAINING / source).read_text(encoding="utf-8"))
     named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     named |= {name.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names}
     assert named & RDD_API == set()
     assert "SparkContext" not in named
-    assert "mapInPandas" in named
+    assert works_by in named
 
 
 def test_spark_is_chosen_in_a_job_on_databricks_and_nowhere_else(monkeypatch):
@@ -125,7 +126,7 @@ def test_a_shell_can_ask_for_spark_with_nothing_set_for_it(tmp_path):
             "--target-col", "y", "--series-cols", "unique_id", "--horizon", "3", "--windows", "1", "--models",
             "Theta", "--as-of", "2030-01-01", "--engine", "spark", "--output", str(tmp_path / "out"),
         ],
-        cwd=SOURCE.parents[1], env=environ | {"JAVA_HOME": str(java), "PATH": "/usr/bin:/bin"}, text=True,
+        cwd=TRAINING.parent, env=environ | {"JAVA_HOME": str(java), "PATH": "/usr/bin:/bin"}, text=True,
         capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -11,6 +11,7 @@ from pages.ui import session
 from services.domain.access import LOCAL_USER, User
 from services.domain.errors import StoreUnavailable
 from services.domain.job import JobId, JobStatus, RunId
+from services.domain.login import OWN_LOGIN
 from services.ports import JobFilter, JobPage
 from tests.support.screens import Stage, texts
 
@@ -176,6 +177,17 @@ def test_start_training_sends_the_job_off(stage: Stage) -> None:
     assert not app.exception
     assert status(stage) is JobStatus.SUBMITTING
     assert app.button(key="job_start").disabled
+
+
+def test_a_start_and_a_retry_carry_the_person_s_login(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(stage.runtime.jobs, "_require_readable", lambda user, dataset, login: seen.append(login))
+    stage.dataset()
+    stage.pending()
+    stage.open("jobs", job="j1").button(key="job_start").click().run()
+    stage.failed("j2")
+    stage.open("jobs", job="j2").button(key="job_retry").click().run()
+    assert seen == [OWN_LOGIN, OWN_LOGIN]
 
 
 def test_a_start_beyond_the_limit_says_so_and_changes_nothing(stage: Stage) -> None:

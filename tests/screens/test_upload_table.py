@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from services.domain.access import LOCAL_USER
+from services.domain.dataset import DatasetStatus
 from services.domain.errors import LoginRefused, TablesUnavailable
 from tests.support.screens import Stage, texts
 from tests.support.workspace.lakehouse import orders
@@ -120,6 +121,29 @@ def test_a_table_above_the_limit_says_what_to_do(stage: Stage) -> None:
     app = stage.open("upload", table="main.sales.orders")
     assert app.button(key="use_table").disabled
     assert "more than 50 rows, which is the limit. Make a view" in texts(app)
+
+
+def test_where_runs_can_read_it_a_table_above_the_limit_stays_where_it_is(stage: Stage) -> None:
+    stage.with_tables(max_rows=50, reads_in_place=True)
+    app = stage.open("upload", table="main.sales.orders")
+    assert "It has more than 50 rows, so it stays where it is" in texts(app)
+    app = app.button(key="use_table").click().run()
+    assert not app.exception
+    assert "everything else is judged by 2 of its 2 series" in texts(app)
+    app = app.button(key="upload_continue").click().run()
+    assert not app.exception
+    (kept,) = stage.datasets.list(LOCAL_USER.name)
+    assert (kept.status, kept.row_count, kept.is_in_place) == (DatasetStatus.READY, 72, True)
+
+
+def test_a_reference_to_a_table_that_may_not_be_read_any_more_says_so(stage: Stage) -> None:
+    stage.with_tables(max_rows=50, reads_in_place=True)
+    app = stage.open("upload", table="main.sales.orders").button(key="use_table").click().run()
+    st.cache_data.clear()
+    stage.tables.readers["main.sales.orders"].clear()
+    app = app.run()
+    assert "You may not look at table main\\.sales\\.orders" in texts(app)
+    assert not [button for button in app.button if button.key == "upload_continue"]
 
 
 def test_a_list_that_is_refused_says_why_and_leaves_the_name_to_be_typed(stage: Stage) -> None:

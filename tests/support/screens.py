@@ -105,11 +105,12 @@ class Stage:
             )
         )
 
-    def with_tables(self, *, max_rows: int = 1_000, **settings: object) -> None:
+    def with_tables(self, *, max_rows: int = 1_000, reads_in_place: bool = False, **settings: object) -> None:
         """Put the tables on the Upload screen."""
         tables = TableService(
-            source=self.tables, datasets=self.runtime.datasets, clock=self.clock, max_rows=max_rows, max_mb=10
-        )
+            source=self.tables, datasets=self.runtime.datasets, clock=self.clock, max_rows=max_rows, max_mb=10,
+            reads_in_place=reads_in_place,
+        )  # fmt: skip
         self.runtime = bootstrap.install(replace(self.runtime, tables=tables, settings=Settings(**settings)))
 
     def open(self, page: str = "", **query: str) -> AppTest:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
+import pandas as pd
 import pyarrow as pa
 
 from services.domain.errors import ForecastAppError, TableRefused
 from services.domain.login import Login
-from services.domain.table import TableColumn, TableFacts, TableName, TableVersion
+from services.domain.table import SeriesColumns, TableColumn, TableFacts, TableName, TableTotals, TableVersion
 from tests.support.fakes import START
 
 OWN = "own login"
@@ -85,6 +86,29 @@ class MemoryTables:
                 yield rows.slice(start, _PART)
         finally:
             self.closed += 1
+
+    def totals(
+        self, login: Login, table: TableFacts, series: SeriesColumns, *, version: TableVersion | None
+    ) -> TableTotals:
+        rows = self._open(login, table.name)[1].to_pandas()
+        lengths = rows.groupby(list(series.series)).size() if series.series else pd.Series([len(rows)])
+        return TableTotals(
+            n_rows=len(rows), n_series=len(lengths), n_observations=len(rows), n_repeated=0, longest=int(lengths.max()),
+            length_min=int(lengths.min()), length_median=int(lengths.median()), length_max=int(lengths.max()),
+            first=None, last=None,
+        )  # fmt: skip
+
+    def whole_series(
+        self,
+        login: Login,
+        table: TableFacts,
+        columns: Sequence[str],
+        series: SeriesColumns,
+        *,
+        version: TableVersion | None,
+        n_series: int,
+    ) -> pa.Table:
+        return self._open(login, table.name)[1].select(list(columns))
 
     def _names(self, login: Login, *parts: str) -> tuple[str, ...]:
         if self.fails:

@@ -17,9 +17,11 @@ from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import InvalidInput, NotFound
 from services.domain.job import DatasetId
+from services.domain.table import Origin
 from services.samples import SAMPLES, Sample
 from tests.support.fakes import START, FakeClock
-from training.quality import Profile
+from training.panel import build_panel
+from training.quality import Profile, profile_panel
 from training.spec import ColumnRoles, Covariate, CovariateKind
 from training.tables import TableFormat, read_table, sniff
 
@@ -368,9 +370,32 @@ def test_an_admin_may_do_all_of_it(desk: Desk, call: str) -> None:
     EVERY_CALL[call](desk.service, ADMIN, desk.keep(desk.receive()))
 
 
+def test_a_table_that_stays_where_it_is_is_kept_only_with_a_sample(desk: Desk) -> None:
+    origin = Origin(table="main.sales.orders", columns=("month", "sales"), read_at=START, is_in_place=True)
+    file = io.BytesIO()
+    pd.read_csv(io.StringIO(SALES)).to_parquet(file)
+    file.seek(0)
+    draft = desk.service.receive_table(ANN, name="main.sales.orders", stream=file, origin=origin)
+    with pytest.raises(InvalidInput, match="only referred to"):
+        desk.keep(draft)
+    panel = build_panel(pd.read_csv(io.StringIO(SALES)), ROLES)
+    profile = profile_panel(panel, ROLES, as_of=START.date()).model_copy(update={"n_rows": 5_000_000, "n_series": 70})
+    options = desk.service.options(draft)
+    given = {"panel": panel, "profile": profile}
+    with pytest.raises(NotFound):
+        desk.service.keep_sample(BOB, draft.dataset_id, options, ROLES, **given)
+    kept = desk.service.keep_sample(ANN, draft.dataset_id, options, ROLES, **given)
+    assert (kept.status, kept.row_count, kept.series_count) == (DatasetStatus.READY, 5_000_000, 70)
+    assert len(desk.service.panel(ANN, draft.dataset_id)) == 72
+    assert desk.service.keep_sample(ANN, draft.dataset_id, options, ROLES, **given) == kept
+    with pytest.raises(InvalidInput, match="holds all of its rows"):
+        desk.service.keep_sample(ANN, desk.receive().dataset_id, options, ROLES, **given)
+
+
 def test_every_public_call_is_checked_for_ownership() -> None:
     takes_no_dataset = {
         "receive", "receive_sample", "receive_table", "samples", "list", "options", "roles", "remove_old_drafts",
+        "keep_sample",  # for tables only: above
     }  # fmt: skip
     public = {name for name in vars(DatasetService) if not name.startswith("_")}
     assert public - takes_no_dataset == set(EVERY_CALL)

@@ -83,7 +83,7 @@ STEPS: dict[str, tuple[Callable[[Job], Job], dict[JobStatus, JobStatus]]] = {
         lambda j: j.request_cancel(LATER),
         {S.PENDING: S.CANCELLED, S.SUBMITTING: S.CANCELLING, S.RUNNING: S.CANCELLING},
     ),
-    "cancelled": (lambda j: j.cancelled(LATER), {S.CANCELLING: S.CANCELLED}),
+    "cancelled": (lambda j: j.cancelled(LATER), {S.RUNNING: S.CANCELLED, S.CANCELLING: S.CANCELLED}),
     "completed": (lambda j: j.completed(OUTCOME, LATER), {S.RUNNING: S.COMPLETED, S.CANCELLING: S.COMPLETED}),
     "failed": (
         lambda j: j.failed(Cause.DATA, "bad", LATER),

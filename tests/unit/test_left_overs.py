@@ -10,13 +10,10 @@ from services.domain.errors import ExecutorUnavailable, StoreUnavailable
 from services.domain.failure import Cause
 from services.domain.job import Job, JobId, JobStatus, MlflowRunId, RunId
 from services.ports import RunState, Submission
+from tests.support.fakes import CrashError
 from tests.support.world import ANN, World
 
 S = JobStatus
-
-
-class CrashError(BaseException):
-    """The app process dies here."""
 
 
 @pytest.fixture
@@ -118,7 +115,7 @@ def test_an_mlflow_run_that_its_job_never_got_to_know_is_closed(world: World) ->
 
 @pytest.mark.parametrize(
     ("state", "status"),
-    [(RunState.SUCCEEDED, "FINISHED"), (RunState.FAILED, "FAILED"), (RunState.CANCELLED, "FAILED")],
+    [(RunState.SUCCEEDED, "FINISHED"), (RunState.FAILED, "FAILED"), (RunState.CANCELLED, "KILLED")],
 )
 def test_an_mlflow_run_that_stayed_open_is_closed_by_what_became_of_its_attempt(
     world: World, monkeypatch: pytest.MonkeyPatch, state: RunState, status: str
@@ -170,3 +167,12 @@ def test_what_could_not_be_removed_is_removed_later(
     assert world.executor.runs == {}
     assert world.tracker.reports == {}
     assert not world.files.exists(f"jobs/{job.job_id}/spec.json")
+
+
+def test_an_mlflow_run_that_was_made_twice_is_there_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.running()
+    made = MlflowRunId("mlflow-twice")
+    open_runs = {made: (job.job_id, 1), mlflow_of(job): (job.job_id, 1)}
+    monkeypatch.setattr(world.tracker, "open_runs", lambda: open_runs)
+    world.left_overs.end_unwanted()
+    assert (world.tracker.deleted, world.tracker.closed) == ([made], {})

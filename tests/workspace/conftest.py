@@ -23,6 +23,7 @@ from services.bootstrap import Runtime, build_runtime
 from services.domain.access import User
 from services.domain.errors import StoreUnavailable
 from services.settings import Settings, read_settings
+from tests.support.workspace.catalog import ALL
 from tests.support.workspace.loopback import LoopbackWorkspace
 
 GIVEN = dict(os.environ)  # as it was before a test's environment is cleaned
@@ -47,6 +48,7 @@ def place(request: pytest.FixtureRequest) -> dict[str, str]:
     if request.param == "loopback":
         workspace: LoopbackWorkspace = request.getfixturevalue("loopback")
         apart = workspace.environment_of_its_own(name)
+        workspace.catalog.grant(USER, ALL, apart["UC_CATALOG"])
         login = {"DATABRICKS_HOST": apart["DATABRICKS_HOST"], "DATABRICKS_TOKEN": USER, "DATABRICKS_AUTH_TYPE": "pat"}
         return {k: v for k, v in apart.items() if not k.startswith("DATABRICKS_CLIENT")} | login
     return {each: value for each, value in GIVEN.items() if each in PASSED_ON or each.startswith("DATABRICKS_")} | {

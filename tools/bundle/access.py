@@ -70,6 +70,14 @@ def explained(deployment: Deployment) -> Iterator[Problem]:
             yield Problem(place=row.place, what=what, remedy="Write # why: … in the line above it.")
 
 
+def named(deployment: Deployment) -> Iterator[Problem]:
+    """A permission or grant for nobody, or of nothing."""
+    for row in rows(deployment.unresolved):
+        if not row.who or not row.may:
+            what = f"{row.may or 'Nothing'} on {row.on} is given to {row.who or 'nobody'}."
+            yield Problem(place=row.place, what=what, remedy="Name a group or the app's principal, and what it may do.")
+
+
 def least_privilege(deployment: Deployment) -> Iterator[Problem]:
     """The app's principal managing or owning something, or everything granted at once."""
     for row in rows(deployment.unresolved):

@@ -122,12 +122,17 @@ def _environments(deployment: Deployment) -> Iterator[tuple[str, str, str, list[
 def value_from(deployment: Deployment) -> Iterator[Problem]:
     """A valueFrom that names no resource of the app."""
     for key, app in deployment.resources("apps"):
-        bound = [entry.text("name") for entry in app.elements("resources")]
+        bound = [entry.text("name") for entry in app.elements("resources") if _kind(entry)]
         for entry in [*deployment.bundle.app_file.elements("env"), *app.elements("config", "env")]:
             source = entry.text("valueFrom") or entry.text("value_from")
             if source and source not in bound:
                 what = f"env {entry.text('name')} takes its value from {source!r}, to which apps.{key} is not bound."
                 yield Problem(place=entry.place, what=what, remedy=f"Its resources are {', '.join(bound) or 'none'}.")
+
+
+def _kind(entry: Node) -> str:
+    """Of a resource that an app is bound to; empty where the entry has a name only."""
+    return next((key for key, node in entry.items() if node.items()), "")
 
 
 def env_is_read(deployment: Deployment) -> Iterator[Problem]:
@@ -145,22 +150,34 @@ def env_is_read(deployment: Deployment) -> Iterator[Problem]:
 
 
 def env_is_legal(deployment: Deployment) -> Iterator[Problem]:
-    """Variables with which the app would not start."""
+    """Variables with which the app would not start, or would keep jobs on a disk that goes with it."""
     for key, app in deployment.resources("apps"):
-        environ = environment(deployment, app)
-        try:
-            read_settings(environ)
-        except SettingsError as exc:
-            for said in exc.problems:
-                what = f"apps.{key} in {deployment.target}: {said}"
-                yield Problem(place=app.place, what=what, remedy="Correct its variables, or those of its target.")
+        for entries in (deployment.bundle.app_file.elements("env"), app.elements("config", "env")):
+            try:
+                settings = read_settings(_environ(deployment, app, entries))
+                store = settings.state_store_type
+                said = (
+                    [f"STATE_STORE_TYPE is {store}, a file on a disk that goes with the app."]
+                    if store == "sqlite"
+                    else []
+                )
+            except SettingsError as exc:
+                said = list(exc.problems)
+            for problem in said:
+                what = f"apps.{key} in {deployment.target}: {problem}"
+                remedy = "Correct its variables, or those of its target."
+                yield Problem(place=(entries or [app])[0].place, what=what, remedy=remedy)
 
 
 def environment(deployment: Deployment, app: Node) -> Mapping[str, str]:
     """What the app's process would find, with stand-ins for what only a workspace knows."""
+    return _environ(deployment, app, app.elements("config", "env"))
+
+
+def _environ(deployment: Deployment, app: Node, entries: list[Node]) -> Mapping[str, str]:
     bound = {entry.text("name"): _bound_value(deployment, entry) for entry in app.elements("resources")}
     environ = dict(_INJECTED)
-    for entry in [*deployment.bundle.app_file.elements("env"), *app.elements("config", "env")]:
+    for entry in entries:
         source = entry.text("valueFrom") or entry.text("value_from")
         value = bound.get(source, "") if source else _spelled(entry.get("value"))
         environ[entry.text("name")] = REFERENCE.sub("0123456789abcdef", deployment.known_value(value))

@@ -12,9 +12,16 @@ from services.domain.compute import Cloud, Size, Workload, plan_compute
 from services.settings import SettingsError, read_settings
 from tools.bundle.apps import environment
 from tools.bundle.model import REFERENCE, Deployment, Problem
+from tools.bundle.tree import Node
 
 _ANY: Final = Workload(n_rows=1, n_series=1, n_models=1, n_windows=1, spread_s=0, driver_s=0)
 _UNITY_CATALOG: Final = {"SINGLE_USER", "USER_ISOLATION", "DATA_SECURITY_MODE_DEDICATED", "DATA_SECURITY_MODE_STANDARD"}
+_SETTINGS: Final = {"cluster_policies": "CLUSTER_POLICY_ID", "instance_pools": "INSTANCE_POOL_ID"}
+_NEEDED: Final = {
+    "job_cluster": "CLUSTER_POLICY_ID",
+    "dedicated": "DEDICATED_CLUSTER_NAME",
+    "serverless": "COMPUTE_MODE",
+}
 _NOT_FOR_JOBS: Final = "autotermination_minutes"
 _VIRTUAL: Final = {"cluster_type": "job"}  # of a policy only
 
@@ -30,7 +37,7 @@ def policy_fits(deployment: Deployment) -> Iterator[Problem]:
             )
         for size, spec in _specs(deployment).items():
             for attribute, limit in definition.items():
-                if said := _refusal(attribute, limit.plain(), spec):
+                if said := _refusal(attribute, limit, spec):
                     what = f"cluster_policies.{key} refuses a cluster of size {size}: {attribute} {said}."
                     yield Problem(place=limit.place, what=what, remedy="Change the limit, or what the app is told.")
 
@@ -65,34 +72,56 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _refusal(attribute: str, limit: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+def _refusal(attribute: str, limit: Node, spec: Mapping[str, Any]) -> str:
     """Why the policy would refuse; empty when it would not. What a fixed value omits, the policy fills in."""
-    kind, asked = limit.get("type"), spec.get(attribute)
+    kind, asked = limit.text("type"), spec.get(attribute)
     if kind == "forbidden":
         return f"is forbidden, and the app asks for {asked!r}" if asked is not None else ""
     if asked is None:
-        return (
-            ""
-            if kind in ("fixed", "unlimited") or limit.get("isOptional") or "defaultValue" in limit
-            else "must be given"
-        )
+        is_free = kind in ("fixed", "unlimited") or limit.text("isOptional") == "True" or limit.get("defaultValue")
+        return "" if is_free else "must be given"
+    values = [node.value for node in limit.elements("values")]
     match kind:
         case "fixed":
-            fits, wanted = asked == limit.get("value"), limit.get("value")
+            fits, wanted = str(asked) == limit.text("value"), limit.text("value")
         case "allowlist":
-            fits, wanted = asked in limit.get("values", ()), limit.get("values")
+            fits, wanted = asked in values, f"one of {values}"
         case "blocklist":
-            fits, wanted = asked not in limit.get("values", ()), f"none of {limit.get('values')}"
+            fits, wanted = asked not in values, f"none of {values}"
         case "range":
-            low, high = limit.get("minValue", asked), limit.get("maxValue", asked)
-            fits, wanted = low <= asked <= high, f"{low} to {high}"
+            low, high = (node.value if (node := limit.get(end)) else asked for end in ("minValue", "maxValue"))
+            fits, wanted = _is_between(low, asked, high), f"{low!r} to {high!r}"
         case "regex":
-            fits, wanted = bool(re.fullmatch(str(limit.get("pattern")), str(asked))), limit.get("pattern")
+            fits, wanted = re.fullmatch(limit.text("pattern"), str(asked)) is not None, limit.text("pattern")
         case "unlimited":
-            fits, wanted = True, ""
+            return ""
         case _:
             return f"has the unknown type {kind!r}"
     return "" if fits else f"may be {wanted}, and the app asks for {asked!r}"
+
+
+def _is_between(low: object, asked: object, high: object) -> bool:
+    """A bound that is text, as a variable from the command line is, allows nothing."""
+    return all(isinstance(number, int) for number in (low, asked, high)) and low <= asked <= high  # type: ignore[operator]
+
+
+def used(deployment: Deployment) -> Iterator[Problem]:
+    """A policy or pool that is made and that the app is not told of, or none of the ways to compute."""
+    for _, app in deployment.resources("apps"):
+        env = {entry.text("name"): entry.text("value") for entry in app.elements("config", "env")}
+        for kind, name in _SETTINGS.items():
+            for key, resource in deployment.resources(kind):
+                wanted = f"${{resources.{kind}.{key}.id}}"
+                if env.get(name) != wanted:
+                    what = (
+                        f"{kind}.{key} is made, and the app in {deployment.target} is not told: {name} is not {wanted}."
+                    )
+                    yield Problem(place=resource.place, what=what, remedy="Say it in the app's environment.")
+        mode = env.get("COMPUTE_MODE", "")
+        if _NEEDED.get(mode) not in env:
+            what = f"COMPUTE_MODE is {mode or 'not set'} in {deployment.target}, and nothing is there for it."
+            remedy = "Include one of job_cluster, serverless and dedicated from resources/compute/."
+            yield Problem(place=app.place, what=what, remedy=remedy)
 
 
 def clusters(deployment: Deployment) -> Iterator[Problem]:
@@ -104,6 +133,9 @@ def clusters(deployment: Deployment) -> Iterator[Problem]:
         if (cluster.get("num_workers") is None) == (cluster.get("autoscale") is None):
             what = f"{where} needs num_workers or autoscale, and not both."
             yield Problem(place=cluster.place, what=what, remedy="Give one of them.")
+        if not cluster.text("spark_version"):
+            what = f"{where} has no spark_version."
+            yield Problem(place=cluster.place, what=what, remedy="Use ${var.runtime}.")
         mode = cluster.text("data_security_mode")
         if mode not in _UNITY_CATALOG:
             what = f"{where}.data_security_mode is {mode or 'not set'}, so the cluster has no Unity Catalog."

@@ -42,7 +42,7 @@ def file_size(deployment: Deployment) -> Iterator[Problem]:
 
 def private_files(deployment: Deployment) -> Iterator[Problem]:
     """Data, credentials or tests that a deploy would copy, judged by sync.exclude: a copy may have no .gitignore."""
-    excluded = _spec(deployment.config.plain().get("sync", {}).get("exclude", []))
+    excluded = _spec([str(node.value) for node in deployment.config.elements("sync", "exclude")])
     for path in _PRIVATE:
         if not excluded.match_file(path):
             what = f"sync.exclude does not cover {path}."

@@ -61,7 +61,7 @@ def unused(deployment: Deployment) -> Iterator[Problem]:
 def undescribed(deployment: Deployment) -> Iterator[Problem]:
     """A variable without description or default."""
     for name, node in deployment.bundle.raw.items("variables"):
-        lacking = [key for key in ("description", "default") if node.get(key) is None]
+        lacking = [key for key in ("description", "default") if (said := node.get(key)) is None or said.value is None]
         if lacking:
             what = f"variables.{name} has no {' and no '.join(lacking)}."
             yield Problem(place=node.place, what=what, remedy="Say what it is for and what it is if nothing is said.")

@@ -14,12 +14,12 @@ Rule = Callable[[Deployment], Iterable[Problem]]
 RULES: Final[Mapping[str, Rule]] = {
     rule.__name__: rule
     for rule in (
-        types.typed, types.schema, types.modes, types.stateful,
+        types.typed, types.schema, types.head, types.modes, types.stateful,
         references.dangling, references.unused, references.undescribed, references.cycles,
         apps.app_name, apps.app_starts, apps.app_file, apps.env_entries, apps.env_is_restated, apps.value_from,
         apps.env_is_read, apps.env_is_legal,
-        access.grants_last, access.explained, access.least_privilege,
-        compute.policy_fits, compute.clusters,
+        access.grants_last, access.named, access.explained, access.least_privilege,
+        compute.policy_fits, compute.used, compute.clusters,
         files.file_size, files.private_files, files.needed_files, files.requirements,
     )
 }  # fmt: skip
@@ -44,7 +44,7 @@ def variants(root: Path) -> Mapping[str, Bundle]:
     return {name: load(root, options) for name, options in VARIANTS.items()}
 
 
-def problems(root: Path) -> Iterator[tuple[str, Problem]]:
+def problems(root: Path, rules: Mapping[str, Rule] = RULES) -> Iterator[tuple[str, Problem]]:
     """What is wrong, each once, with the rule that says so."""
     try:
         bundles = variants(root)
@@ -55,14 +55,8 @@ def problems(root: Path) -> Iterator[tuple[str, Problem]]:
     seen = set()
     for bundle in bundles.values():
         for target in bundle.targets():
-            for found in checked(bundle.deployment(target)):
+            deployment = bundle.deployment(target)
+            for found in ((name, problem) for name, rule in rules.items() for problem in rule(deployment)):
                 if found not in seen:
                     seen.add(found)
                     yield found
-
-
-def checked(deployment: Deployment) -> Iterator[tuple[str, Problem]]:
-    """All rules on one deployment."""
-    for name, rule in RULES.items():
-        for problem in rule(deployment):
-            yield name, problem

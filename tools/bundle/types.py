@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,11 +44,15 @@ def typed(deployment: Deployment) -> Iterator[Problem]:
 
 def _spelled(resource: Node) -> Any:
     """As the CLI reads it: numbers and truth values are texts where texts are due, as in an environment."""
-    value = resource.plain()
-    for entry in value.get("config", {}).get("env", ()):
-        if isinstance(entry.get("value"), bool | int | float):
-            entry["value"] = str(entry["value"]).lower()
+    value, env = resource.plain(), resource.get("config", "env")
+    if env is not None:
+        value["config"]["env"] = env.mapped(_text).plain()
     return value
+
+
+def _text(scalar: Node) -> Node:
+    is_text = scalar.value is None or isinstance(scalar.value, str)
+    return scalar if is_text else replace(scalar, value=str(scalar.value).lower())
 
 
 def schema(deployment: Deployment) -> Iterator[Problem]:
@@ -60,7 +65,7 @@ def schema(deployment: Deployment) -> Iterator[Problem]:
     config = deployment.config.plain()
     config["resources"] = {
         kind: {key: _spelled(node) for key, node in deployment.resources(kind)}
-        for kind in config["resources"]
+        for kind, _ in deployment.config.items("resources")
         if kind in known or kind not in _CLASSES  # a schema of an older CLI knows fewer kinds
     }
     for error in _Validator(document).iter_errors(config):
@@ -95,6 +100,16 @@ def _place(config: Node, path: list[str]) -> str:
         if (found := config.get(*path[:end])) is not None:
             return found.place
     return config.place
+
+
+def head(deployment: Deployment) -> Iterator[Problem]:
+    """A bundle without a name, or one whose deployment engine could not make it."""
+    raw = deployment.bundle.raw
+    if not raw.text("bundle", "name"):
+        yield Problem(place=raw.place, what="bundle.name is not set.", remedy="Give the bundle a name.")
+    if raw.text("bundle", "engine") != "direct":
+        what = "bundle.engine is not direct, and no other one makes policies and pools or starts an app."
+        yield Problem(place=raw.place, what=what, remedy="Set bundle.engine: direct.")
 
 
 def modes(deployment: Deployment) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ _REMEMBERED: Final = timedelta(days=1)  # of older runs Databricks keeps no more
 _CLOCKS_DIFFER: Final = timedelta(minutes=10)
 _GONE: Final = re.compile(r"does not exist|not found", re.IGNORECASE)
 _MAX_NAME: Final = 200
+_EVERYTHING: Final = "admins"  # the workspace's own group: it manages every run, and to give it less is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +189,7 @@ class DatabricksExecutor:
 
     def _parameters(self, submission: Submission) -> list[str]:
         return [
-            "--panel", submission.panel_uri,
+            *submission.data_arguments,
             "--spec", submission.spec_uri,
             "--mlflow-run-id", submission.mlflow_run_id,
             "--tracking-uri", self._settings.tracking_uri,
@@ -204,7 +205,7 @@ class DatabricksExecutor:
                     user_name=submission.owner, permission_level=jobs.JobPermissionLevel.CAN_VIEW
                 )
             )
-        if self._settings.viewers:
+        if self._settings.viewers not in (None, _EVERYTHING):
             given.append(
                 jobs.JobAccessControlRequest(
                     group_name=self._settings.viewers, permission_level=jobs.JobPermissionLevel.CAN_MANAGE_RUN

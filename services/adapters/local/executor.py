@@ -47,7 +47,7 @@ def training_command(submission: Submission, *, tracking_uri: str, cores: int) -
     """The argument list that runs ``training/main.py`` for a job."""
     return [
         sys.executable, "-m", "training.main",
-        "--panel", submission.panel_uri,
+        *submission.data_arguments,
         "--spec", submission.spec_uri,
         "--mlflow-run-id", submission.mlflow_run_id,
         "--tracking-uri", tracking_uri,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Final
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ from services.adapters.uc.statements import TableStatements
 from services.adapters.uc.trouble import explained
 from services.domain.errors import TableRefused
 from services.domain.login import Login
-from services.domain.table import TableColumn, TableFacts, TableName, TableVersion
+from services.domain.table import SeriesColumns, TableColumn, TableFacts, TableName, TableTotals, TableVersion
 
 READING: Final = Patience(request_s=30.0, statement_s=120.0, total_s=20.0)
 """A table is read while its person waits and watches, and a warehouse may have to start first."""
@@ -30,6 +30,10 @@ _PLAIN: Final = frozenset({
     ColumnTypeName.BOOLEAN, ColumnTypeName.BYTE, ColumnTypeName.SHORT, ColumnTypeName.INT, ColumnTypeName.LONG,
     ColumnTypeName.FLOAT, ColumnTypeName.DOUBLE, ColumnTypeName.DECIMAL, ColumnTypeName.STRING, ColumnTypeName.CHAR,
     ColumnTypeName.DATE, ColumnTypeName.TIMESTAMP, ColumnTypeName.TIMESTAMP_NTZ,
+})  # fmt: skip
+_TEMPORAL: Final = frozenset({ColumnTypeName.DATE, ColumnTypeName.TIMESTAMP, ColumnTypeName.TIMESTAMP_NTZ})
+_DELTA: Final = frozenset({
+    DataSourceFormat.DELTA, DataSourceFormat.DELTA_UNIFORM_HUDI, DataSourceFormat.DELTA_UNIFORM_ICEBERG,
 })  # fmt: skip
 _STORED: Final = frozenset({
     TableType.MANAGED, TableType.EXTERNAL, TableType.MANAGED_SHALLOW_CLONE, TableType.EXTERNAL_SHALLOW_CLONE,
@@ -96,6 +100,28 @@ class UnityTableSource:
                 if part.num_rows < _ROWS_AT_ONCE:
                     return
 
+    def totals(
+        self, login: Login, table: TableFacts, series: SeriesColumns, *, version: TableVersion | None
+    ) -> TableTotals:
+        is_temporal = any(column.is_temporal for column in table.columns if column.name == series.time)
+        statement = TableStatements(table.name).totals(series, version=version, is_temporal=is_temporal)
+        (row,) = self._table(login, table.name, statement).to_pylist()
+        first, last = (_moment(row.pop(name, None)) for name in ("first_time", "last_time"))
+        return TableTotals(first=first, last=last, **{name: int(value or 0) for name, value in row.items()})
+
+    def whole_series(
+        self,
+        login: Login,
+        table: TableFacts,
+        columns: Sequence[str],
+        series: SeriesColumns,
+        *,
+        version: TableVersion | None,
+        n_series: int,
+    ) -> pa.Table:
+        statement = TableStatements(table.name).whole_series(columns, series.series, version=version, n_series=n_series)
+        return _without_zones(self._table(login, table.name, statement))
+
     def _table(self, login: Login, name: TableName, statement: Statement) -> pa.Table:
         with self._explained(f"read table {name}", login), self._cursor(login) as cursor:
             self._execute(cursor, statement)
@@ -133,7 +159,7 @@ def _facts(name: TableName, info: TableInfo) -> TableFacts:
         kind=_kind(info.table_type),
         columns=tuple(_column(column) for column in sorted(info.columns or (), key=lambda c: c.position or 0)),
         comment=info.comment or "",
-        is_delta=info.table_type in _STORED and info.data_source_format is DataSourceFormat.DELTA,
+        is_delta=info.table_type in _STORED and info.data_source_format in _DELTA,
         is_filtered=info.row_filter is not None,
     )
 
@@ -148,9 +174,19 @@ def _column(info: ColumnInfo) -> TableColumn:
         name=info.name or "",
         type_text=info.type_text or "",
         comment=info.comment or "",
+        is_temporal=info.type_name in _TEMPORAL,
         is_plain=info.type_name in _PLAIN,
         is_masked=info.mask is not None,
     )
+
+
+def _moment(value: date | None) -> datetime | None:
+    """A day or a moment as what a profile holds: a moment without a zone, in UTC."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        return datetime.combine(value, time.min)
+    return value.replace(tzinfo=None) if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
 
 
 def _without_zones(table: pa.Table) -> pa.Table:

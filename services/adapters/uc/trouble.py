@@ -77,9 +77,9 @@ def _refused(action: str, text: str, login: Login) -> TableRefused:
         )
     if _TOKEN.search(text):
         return _ended(login)
-    grant = missing_grant(text, whom="you")
+    grant = missing_grant(text, whom=login.whom)
     return TableRefused(
-        f"You may not {action}.",
+        f"{login.whom[0].upper()}{login.whom[1:]} may not {action}.",
         remedy=grant or f"Databricks says: {_short(text)}. Ask the owner of the table or a workspace admin.",
     )
 

@@ -19,12 +19,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from tests.support.workspace.apps_proxy import AppsProxy
 from tests.support.workspace.loopback import LoopbackWorkspace
 
 ROOT = Path(__file__).resolve().parents[3]
 PORT, SQL_PORT = 8765, 8766
 ADMIN, ANALYST = "admin@example.com", "analyst@example.com"
+ADMINS = "forecast-admins"
+TABLE = "samples.retail.turnover"
 _GRACE_S = 15  # from SIGTERM to SIGKILL, as on the platform
 
 
@@ -41,10 +46,20 @@ def main() -> int:
     try:
         workspace = LoopbackWorkspace(args.folder.absolute(), port=PORT, sql_port=SQL_PORT)
         with workspace.running():
+            _fill(workspace)
             workspace.rest.runs.start_s, workspace.rest.runs.install_s = 5.0, 2.0  # as on a cluster, only shorter
             return _run_app(workspace, args.port, ended) if args.app else _explain(workspace, ended)
     except OSError as exc:
         sys.exit(f"The test workspace can't start: {exc}. Is another one running, or one of its ports in use?")
+
+
+def _fill(workspace: LoopbackWorkspace) -> None:
+    """A group of admins, and a table that the analyst may read and the admin, who lacks the grant, may not."""
+    workspace.rest.identity.groups[ADMINS].add(ADMIN)
+    rows = pq.read_table(ROOT / "services" / "samples" / "australian_retail.parquet")
+    months = rows.schema.get_field_index("Month")
+    workspace.catalog.put(TABLE, rows.set_column(months, "Month", rows["Month"].cast(pa.date32())))
+    workspace.catalog.grant_read(ANALYST, TABLE)
 
 
 def _explain(workspace: LoopbackWorkspace, ended: threading.Event) -> int:
@@ -61,7 +76,7 @@ def _run_app(workspace: LoopbackWorkspace, port: int, ended: threading.Event) ->
     environment = workspace.app_environment | {
         "DATABRICKS_APP_NAME": "finance-forecast",
         "DATABRICKS_APP_PORT": str(app_port),
-        "ADMIN_USERS": ADMIN,
+        "ADMIN_GROUP": ADMINS,
         "FORECAST_HOME": str(workspace.folder / "app"),
         # As Databricks Apps sets them.
         "STREAMLIT_SERVER_PORT": str(app_port),

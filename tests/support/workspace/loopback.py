@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.workspace.catalog import ALL, Catalog
+from tests.support.workspace.rest_catalog import CatalogApi
+from tests.support.workspace.rest_identity import APP_CLIENT_ID
 from tests.support.workspace.rest_workspace import RestWorkspace
 from tests.support.workspace.sql_server import WAREHOUSE_ID, SqlWarehouse
 
@@ -17,7 +20,7 @@ class LoopbackWorkspace:
     """A workspace that the whole app can be pointed at.
 
     Who may come in is decided by the REST side for both: its OAuth gives the app's token, and a user's e-mail address
-    is that user's.
+    is that user's. Of tables a caller sees what ``catalog`` has granted: the app all of its catalog, others nothing.
 
     Args:
         folder: for everything it keeps; a workspace that is started again on it goes on from there.
@@ -34,6 +37,9 @@ class LoopbackWorkspace:
             folder=folder / "catalogs",
             port=sql_port,
         )
+        self.catalog = self.sql.engine.rights = Catalog(self.sql.engine)
+        self.catalog.grant(APP_CLIENT_ID, ALL, CATALOG)
+        self.rest.serve(CatalogApi(self.catalog))
 
     @property
     def app_environment(self) -> dict[str, str]:

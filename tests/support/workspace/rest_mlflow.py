@@ -61,7 +61,7 @@ class MlflowProxy:
                 assert self._process.stdin is not None
                 assert self._process.stdout is not None
                 self._process.stdin.close()
-                self._process.wait(10)
+                self._process.wait(60)  # a busy machine
                 self._process.stdout.close()
                 self._process = None
 
