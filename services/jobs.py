@@ -375,12 +375,12 @@ class JobService:
             self._require_readable(user, dataset, login)
 
     def _require_room(self, owner: str) -> None:
-        for scope, whose, limit in (
-            (owner, owner, self._limits.per_user),
-            ("This installation", None, self._limits.overall),
+        active = self._jobs.active()  # never a kept answer, as counts may be
+        for scope, n_active, limit in (
+            (owner, sum(job.owner == owner for job in active), self._limits.per_user),
+            ("This installation", len(active), self._limits.overall),
         ):
-            counts = self._jobs.counts(whose)
-            if sum(counts[status] for status in ACTIVE) >= limit:
+            if n_active >= limit:
                 raise LimitReached(scope=scope, limit=limit)
 
     def _event(self, job: Job, kind: EventKind, user: User, detail: str = "") -> JobEvent:

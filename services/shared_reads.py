@@ -133,7 +133,7 @@ class SharedJobStore:
         return self._answers.shared(("usage", where), partial(self._store.usage, where, now))
 
     def active(self) -> tuple[Job, ...]:
-        """Asked anew each time: by the reconciler alone, which is to see what other processes did."""
+        """Asked anew each time: the reconciler and the limits are to see what other processes did."""
         jobs = self._store.active()
         self._active = {job.job_id: job for job in jobs}
         return jobs
