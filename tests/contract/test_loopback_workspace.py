@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,14 @@ from databricks.sdk.errors import Unauthenticated
 from databricks.sdk.service import jobs
 from databricks.sql.exc import Error
 
-from services.bootstrap import build_runtime
+from services.bootstrap import Runtime, build_runtime
 from services.domain.access import LOCAL_USER
 from services.settings import read_settings
 from tests.support.workspace.catalog import ALL
 from tests.support.workspace.loopback import LoopbackWorkspace
 from tests.support.workspace.rest_identity import APP_CLIENT_ID
+
+ADMINS = "forecast-admins"
 
 
 def rows(workspace: LoopbackWorkspace, statement: str, **connection: object) -> list[tuple[object, ...]]:
@@ -85,20 +89,32 @@ def submitted(app: WorkspaceClient, script: str, token: str) -> int:
     ).run_id  # fmt: skip
 
 
-def test_fifty_who_look_at_one_list_cost_the_warehouse_as_much_as_one(
-    loopback: LoopbackWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    environ = {**loopback.environment_of_its_own("looked_at"), "FORECAST_HOME": str(tmp_path)}
+@pytest.fixture
+def app(loopback: LoopbackWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """The app with everything it has in the workspace, not started."""
+    environ = {
+        **loopback.environment_of_its_own(f"s{secrets.token_hex(4)}"),
+        "FORECAST_HOME": str(tmp_path),
+        "ADMIN_GROUP": ADMINS,
+    }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    app = build_runtime(read_settings(environ))
-    try:
-        app.jobs.find(LOCAL_USER)  # makes the tables
-        before = len(loopback.sql.ran)
-        for _ in range(50):
-            app.jobs.find(LOCAL_USER)
-            app.jobs.counts(LOCAL_USER)
-            app.datasets.list(LOCAL_USER)
-        assert len(loopback.sql.ran) - before <= 3
-    finally:
-        app.stop()
+    built = build_runtime(read_settings(environ))
+    yield built
+    built.stop()
+
+
+def test_fifty_who_look_at_one_list_are_one_question(loopback: LoopbackWorkspace, app: Runtime) -> None:
+    app.jobs.find(LOCAL_USER)  # makes the tables
+    before = len(loopback.sql.ran)
+    for _ in range(50):
+        app.jobs.find(LOCAL_USER)
+        app.jobs.counts(LOCAL_USER)
+        app.datasets.list(LOCAL_USER)
+    assert len(loopback.sql.ran) - before <= 3
+
+
+def test_the_app_finds_all_it_needs_in_the_workspace(loopback: LoopbackWorkspace, app: Runtime) -> None:
+    loopback.rest.identity.groups[ADMINS].add("ann@example.com")
+    app.warm_up()
+    assert app.self_check.run(LOCAL_USER).problems == ()

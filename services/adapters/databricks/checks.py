@@ -200,7 +200,8 @@ def _ends_by_itself(definition: str | None) -> bool:
 def _group(workspace: Workspace, group: str) -> str:
     escaped = group.replace("\\", "\\\\").replace('"', '\\"')
     with workspace.use(f"look for the group {group}", ExecutorUnavailable) as client:
-        found = next(iter(client.groups.list(filter=f'displayName eq "{escaped}"', attributes="displayName")), None)
+        named = client.groups.list(filter=f'displayName eq "{escaped}"', attributes="id,displayName")  # ids page it
+        found = next(iter(named), None)
     if found is None:
         raise SetupProblem(
             f"The workspace has no group {group}, so that nobody is an admin by it.",
