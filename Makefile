@@ -1,6 +1,6 @@
 # make run    start the app with everything it needs
 # make test   run the tests            make test-all   the long ones too
-# make check  lint, types, layers      make help       every target
+# make check  lint, types, bundle      make help       every target
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 23
 
 run: $(VENV)/.app ## set up and start the app on http://localhost:8501 (PORT=…)
 	$(BIN)/streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
@@ -27,17 +27,29 @@ test-slow: $(VENV)/.dev browser ## only the tests that take minutes
 
 test-all: test test-slow ## every test
 
-check: $(VENV)/.dev ## ruff, mypy, import-linter
+check: $(VENV)/.dev bundle ## ruff, mypy, import-linter, the deployment bundle
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bundle: $(VENV)/.dev ## check the deployment bundle (BUNDLE_SCHEMA=file asks the CLI's own schema too)
+	$(BIN)/python -m tools.bundle
+
+permissions: $(VENV)/.dev ## renew the table of permissions in docs/deploy.md
+	$(BIN)/python -m tools.bundle --write-permissions
+
 format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-workspace: $(VENV)/.dev ## a Databricks workspace on loopback, to try cluster mode on a laptop
+finish-deploy: $(VENV)/.dev ## after a deploy: give what a bundle can't, look whether the app works (APP=name ARGS=--dry-run)
+	$(BIN)/python -m tools.deploy --app "$(APP)" $(ARGS)
+
+run-cluster: $(VENV)/.dev ## the app in cluster mode, with a Databricks workspace on this machine (PORT=…)
+	@$(BIN)/python -m tests.support.workspace --app --port $(PORT)
+
+workspace: $(VENV)/.dev ## only that workspace, and how to point an app at it
 	@$(BIN)/python -m tests.support.workspace
 
 browser: $(VENV)/.dev ## find Chromium for the browser tests, or install it
@@ -67,4 +79,4 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.app
 	$(PIP) -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help run test test-slow test-all check format workspace browser bench lock clean
+.PHONY: help run test test-slow test-all check format bundle permissions finish-deploy run-cluster workspace browser bench lock clean

@@ -6,6 +6,7 @@ Started by ``streamlit run app.py``, here and in Databricks Apps. The shell scri
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -17,6 +18,11 @@ import streamlit as st
 from services import bootstrap
 from services.api.routes import ROUTES
 from services.settings import SettingsError, read_settings
+
+# Changes of state are logged as INFO, to where Databricks Apps looks for logs; libraries say warnings only.
+logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+for ours in ("services", "pages"):
+    logging.getLogger(ours).setLevel(logging.INFO)
 
 try:
     SETTINGS = read_settings(os.environ)

@@ -77,6 +77,13 @@ def _startup(args: argparse.Namespace) -> None:
     startup.run(tuple(args.models) if args.models else None)
 
 
+def _delegation(args: argparse.Namespace) -> None:  # noqa: ARG001  every part takes them
+    from benchmarks import delegation
+
+    _say("delegation")
+    delegation.run()
+
+
 def _members(args: argparse.Namespace) -> None:
     from benchmarks import members
 
@@ -93,7 +100,7 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _all(args: argparse.Namespace) -> None:
-    for part in (_startup, _prophet, _accuracy, _scaling, _report):
+    for part in (_startup, _delegation, _prophet, _accuracy, _scaling, _report):
         part(args)
 
 
@@ -153,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     add("scaling", _scaling, "cost from a hundred series to a hundred thousand", sizes, models)
     add("prophet", _prophet, "our Prophet beside the stock loop", prophet)
     add("startup", _startup, "time to the first fit", models)
+    add("delegation", _delegation, "what the app asks of a workspace, and how long it takes to answer")
     add("all", _all, "every part, and the report", some, models, presets, others, sizes, prophet, output)
     add("report", _report, "render docs/benchmarks.md from the results that are there", output)
     part = add("members", _members, "arrays of every model's backtest, for tuning ensembles", some, models)

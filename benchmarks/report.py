@@ -9,7 +9,7 @@ from benchmarks.accuracy import PEER, RUN
 from benchmarks.markdown import mib, percent, seconds, table
 from benchmarks.report_accuracy import accuracy_sections, cost_sections, coverage_sections, published_averages
 
-_PARTS: Final = (RUN, PEER, "published", "prophet", "scaling", "startup")
+_PARTS: Final = (RUN, PEER, "published", "prophet", "scaling", "startup", "delegation")
 
 _HEAD: Final = """\
 # Benchmarks
@@ -76,6 +76,21 @@ Wall time from starting the process to the first finished fit of a model on ten 
 new process. Medians of three.
 """
 
+_DELEGATION: Final = """\
+## Delegation
+
+What the app asks of a workspace in an interval (`JOB_POLL_INTERVAL_SECONDS`, 5), while jobs run and people look at the
+Jobs page, which refreshes every 3 seconds: calls of the REST API, SQL statements, MLflow calls. Each list page is a
+question of its own, two where it has to be counted. A job that has moved costs one statement more in its interval, two
+with a line in its timeline; one that has not is written every 30 seconds, which is what varies between the rows of 100
+jobs. Reruns are those that one core could do.
+"""
+
+_WAITING: Final = """\
+From the click on Start to a job with a run id, each REST call and each SQL statement taking 100 ms longer, and a rerun
+of the Jobs page by how many jobs are stored. Medians; the store on loopback, so that only what the app does is in it.
+"""
+
 
 def render() -> str:
     """The whole page; a part without results is left out."""
@@ -86,7 +101,7 @@ def render() -> str:
         lines += [_COST, *cost_sections()]
     if any(store.every(RUN)):
         lines += [_COVERAGE, *coverage_sections()]
-    lines += _scaling() + _prophet() + _startup()
+    lines += _scaling() + _prophet() + _startup() + _delegation()
     return "\n\n".join(line.strip("\n") for line in lines) + "\n"
 
 
@@ -155,3 +170,25 @@ def _startup() -> list[str]:
     rows = [[f"first fit: {name}", seconds(value)] for name, value in result["first_fit_s"].items()]
     rows += [[f"import {name}", seconds(value)] for name, value in result["import_s"].items()]
     return [_STARTUP, table(["", "seconds"], rows)]
+
+
+def _delegation() -> list[str]:
+    result = store.load("delegation", "all")
+    if result is None:
+        return []
+    calls = [
+        [str(row["jobs"]), str(row["viewers"]), *(f"{row[kind]:.1f}" for kind in ("reruns", "rest", "sql", "mlflow"))]
+        for row in result["calls"]
+    ]
+    clicks = sorted(result["click_s"])
+    waits = [["click to run id", seconds(clicks[len(clicks) // 2])], ["the slowest", seconds(clicks[-1])]]
+    for kind, by_size in result["rerun_s"].items():
+        (few, took), (many, took_longer) = ((int(n), value) for n, value in by_size.items())
+        waits += [[f"rerun, {kind}, {few:,} jobs", seconds(took)]]
+        waits += [[f"rerun, {kind}, {many:,} jobs", f"{seconds(took_longer)} (×{took_longer / took:.2f})"]]
+    return [
+        _DELEGATION,
+        table(["jobs", "viewers", "reruns", "REST", "SQL", "MLflow"], calls),
+        _WAITING,
+        table(["", "seconds"], waits),
+    ]

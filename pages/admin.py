@@ -1,19 +1,26 @@
-"""Every user's jobs, for admins. The services check again on every call."""
+"""Every user's jobs and who uses how much, for admins. The services check again on every call."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
+from pages.ui.created_filter import created_filter
 from pages.ui.errors import error_boundary, guarded, notify
-from pages.ui.format import STATUS_TEXTS, ago, count, escape, moment
-from pages.ui.job_table import job_table, pager, status_filter
-from pages.ui.refresh import last_known, refresh_while
+from pages.ui.format import STATUS_TEXTS, ago, badge, count, escape, moment
+from pages.ui.installation import installation
+from pages.ui.job_detail import MAX_REASON
+from pages.ui.job_table import job_table, page_number, pager, status_filter
+from pages.ui.refresh import fragment, last_known, refresh_while
 from pages.ui.session import current_user, runtime, timezone
+from pages.ui.usage_table import status_counts, usage_table
 from services.domain.access import User
-from services.domain.job import Job, JobStatus
-from services.ports import JobFilter, JobPage
+from services.domain.job import Job
+from services.ports import JobFilter, JobPage, Usage
 
 PAGE_SIZE = 25
+OWNER = "admin_owner"
 
 
 def health() -> None:
@@ -30,55 +37,92 @@ def health() -> None:
         st.caption(f":material/check_circle: Jobs were last looked after {seen}. While none is active, that rests.")
 
 
-def counts(user: User) -> None:
-    """How many jobs have each status."""
-    by_status = runtime().jobs.counts(user, everyone=True)
-    with st.grid(len(JobStatus), min_column_width=100):
-        for status in JobStatus:
-            st.metric(STATUS_TEXTS[status], by_status.get(status, 0), border=True)
-
-
-@st.fragment
+@fragment
 def everybody(user: User) -> None:
-    """All jobs, filtered and paged, and what an admin can do with one."""
+    """All jobs, filtered and paged, what they come to, and what an admin can do with one."""
     with error_boundary("everybody's jobs"):
+        user.require_admin("see everybody's jobs")
         health()
-        counts(user)
+        now = runtime().clock.now()
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            text = st.text_input("Search", key="admin_text", placeholder="Job or dataset", width=240)
-            owner = st.text_input("Owner", key="admin_owner", placeholder="Exact user name", width=240)
-            statuses = status_filter("admin_status")
-        number = st.session_state.get("admin_page", 1)
-        where = JobFilter(owner=owner.strip() or None, text=text.strip(), statuses=frozenset(statuses))
+            created = created_filter("admin_created", now, timezone())
+            in_time = JobFilter(created_from=created.start, created_to=created.end)
+            usages, _, _ = last_known("admin_usage", in_time, lambda: runtime().jobs.usage(user, in_time))
+            owner = owner_filter(usages)
+            text = st.text_input(
+                "Search", key="admin_text", placeholder="Job or dataset", icon=":material/search:", width=240
+            )
+        status_counts(usage for usage in usages if owner in {None, usage.owner})
+        jobs, use = st.tabs(["Jobs", "Use by owner"], key="admin_tabs", on_change="rerun")
+        if use.open:
+            with use:
+                show_use(usages)
+        if jobs.open:
+            with jobs:
+                statuses = status_filter("admin_status")
+                where = JobFilter(
+                    owner=owner, text=text.strip(), statuses=frozenset(statuses), created_from=created.start,
+                    created_to=created.end,
+                )  # fmt: skip
+                show_jobs(user, where)
 
-        def read() -> JobPage:
-            return runtime().jobs.find(user, where, limit=PAGE_SIZE, offset=(number - 1) * PAGE_SIZE)
 
-        page, updated_at, is_fresh = last_known("admin", (where, number), read)
-        if page.total:
-            job_table(page.jobs, runtime().clock.now(), key="admin_jobs", with_owner=True)
-            st.caption(count(page.total, "job"))
-        else:
-            st.info("No job matches.")
-        pager(page.total, PAGE_SIZE, key="admin_page")
-        intervene(user, page.jobs)
-        is_active = any(job.is_active for job in page.jobs)
-        refresh_while(is_active, key="admin_refresh", updated_at=updated_at, is_fresh=is_fresh)
+def owner_filter(usages: Sequence[Usage]) -> str | None:
+    """One of the people who have jobs; ``None`` for everybody."""
+    names = [usage.owner for usage in usages]
+    chosen = st.session_state.get(OWNER)
+    if chosen and chosen not in names:
+        names.append(chosen)  # had none in the time chosen last
+    return st.selectbox("Owner", names, index=None, key=OWNER, placeholder="Everybody", width=260)
+
+
+def show_use(usages: Sequence[Usage]) -> None:
+    """Who uses how much, of everybody's jobs in the time chosen."""
+    if not usages:
+        st.info("Nobody has a job of that time.")
+        return
+    settings = runtime().settings
+    usage_table(usages, limit=settings.max_active_jobs_per_user, overall=settings.max_active_jobs)
+
+
+def show_jobs(user: User, where: JobFilter) -> None:
+    """The jobs that the filters leave, and what an admin can do with one."""
+    number = page_number("admin_page", where)
+
+    def read() -> JobPage:
+        return runtime().jobs.find(user, where, limit=PAGE_SIZE, offset=(number - 1) * PAGE_SIZE)
+
+    page, updated_at, is_fresh = last_known("admin", (where, number), read)
+    if page.total:
+        job_table(page.jobs, runtime().clock.now(), key="admin_jobs", with_owner=True)
+        st.caption(f"{count(page.total, 'job')}. Click a name to open it.")
+    else:
+        st.info("No job matches. Choose another time or owner, or clear the search.", icon=":material/filter_alt_off:")
+    pager(page.total, PAGE_SIZE, key="admin_page")
+    intervene(user, page.jobs)
+    is_active = any(job.is_active for job in page.jobs)
+    refresh_while(is_active, key="admin_refresh", updated_at=updated_at, is_fresh=is_fresh)
 
 
 def intervene(user: User, jobs: tuple[Job, ...]) -> None:
     """Cancel or delete somebody's job, saying why; the reason is kept in the job's timeline."""
-    by_id = {job.job_id: job for job in jobs if job.can_cancel or job.can_delete}
+    by_id = {job.job_id: job for job in jobs}
     if not by_id:
         return
     with st.expander("Cancel or delete a job", key="admin_intervene", icon=":material/gavel:"):
         job_id = st.selectbox(
-            "Job", list(by_id), format_func=lambda i: f"{by_id[i].name} ({by_id[i].owner})", key="admin_job"
+            "Job of this list",
+            list(by_id),
+            key="admin_job",
+            format_func=lambda i: title(by_id[i]),
+            filter_mode="contains",
         )
+        job = by_id[job_id]
         reason = st.text_input(
-            "Reason", key="admin_reason", help="Its owner sees this.", placeholder="Why", max_chars=200
-        )
-        job, has_reason = by_id[job_id], bool(reason.strip())
+            f"Reason, for {escape(job.owner)} to read", key="admin_reason", placeholder="Why, then Enter",
+            max_chars=MAX_REASON, help="Kept in the job's timeline; once it is deleted, shown at its address.",
+        )  # fmt: skip
+        has_reason = bool(reason.strip())
         with st.container(horizontal=True):
             st.button(
                 "Cancel the job", key="admin_cancel", disabled=not (job.can_cancel and has_reason), on_click=cancel,
@@ -90,17 +134,24 @@ def intervene(user: User, jobs: tuple[Job, ...]) -> None:
             )  # fmt: skip
 
 
+def title(job: Job) -> str:
+    """A job among others'."""
+    return f"{job.name} · {job.owner} · {badge(job).text.lower()}"
+
+
 @guarded("admin cancel")
 def cancel(user: User) -> None:
     """Cancel the chosen job."""
-    job = runtime().jobs.cancel(user, st.session_state["admin_job"], reason=st.session_state["admin_reason"].strip())
+    job = runtime().jobs.cancel(user, st.session_state["admin_job"], reason=st.session_state["admin_reason"])
+    st.session_state["admin_reason"] = ""
     notify(f"{escape(job.name)}: {STATUS_TEXTS[job.status].lower()}.")
 
 
 @guarded("admin delete")
 def delete(user: User) -> None:
     """Delete the chosen job."""
-    runtime().jobs.delete(user, st.session_state["admin_job"], reason=st.session_state["admin_reason"].strip())
+    runtime().jobs.delete(user, st.session_state["admin_job"], reason=st.session_state["admin_reason"])
+    st.session_state["admin_reason"] = ""
     notify("The job is deleted.")
 
 
@@ -108,6 +159,7 @@ who = current_user()
 if who.is_admin:
     st.title("Admin")
     everybody(who)
+    installation(who)
 else:
     st.title("Page not found")
     st.write("There is no such page, or it is not for you.")

@@ -8,7 +8,7 @@ from pages.ui import links
 from pages.ui.errors import error_boundary
 from pages.ui.format import count, escape, shorten
 from pages.ui.job_table import job_table
-from pages.ui.refresh import last_known, refresh_while
+from pages.ui.refresh import fragment, last_known, refresh_while
 from pages.ui.session import current_user, runtime
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
@@ -36,7 +36,7 @@ def start() -> None:
                 st.switch_page(links.UPLOAD)
 
 
-@st.fragment
+@fragment
 def mine(user: User) -> None:
     """What waits for the user, and their recent jobs."""
     with error_boundary("home"):
@@ -87,7 +87,8 @@ def note_dataset(dataset: Dataset, page: str, icon: str, text: str) -> None:
     st.page_link(page, label=f"**{escape(shorten(dataset.name))}** · {text}", icon=icon, query_params=query)
 
 
+who = current_user()
 st.title("Finance Forecast")
 st.caption("From a table of history to forecasts you can defend.")
 start()
-mine(current_user())
+mine(who)

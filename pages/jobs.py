@@ -8,8 +8,8 @@ from pages.ui import links
 from pages.ui.errors import error_boundary
 from pages.ui.format import count
 from pages.ui.job_detail import confirm, job_detail
-from pages.ui.job_table import job_table, pager, status_filter
-from pages.ui.refresh import last_known, refresh_while
+from pages.ui.job_table import job_table, page_number, pager, status_filter
+from pages.ui.refresh import fragment, last_known, refresh_while
 from pages.ui.session import current_user, runtime
 from services.domain.access import User
 from services.domain.job import JobId
@@ -18,7 +18,7 @@ from services.ports import JobFilter, JobPage
 PAGE_SIZE = 25
 
 
-@st.fragment
+@fragment
 def job_list(user: User) -> None:
     """The user's jobs, filtered and paged."""
     with error_boundary("the list of jobs"):
@@ -27,8 +27,8 @@ def job_list(user: User) -> None:
                 "Search", key="jobs_text", placeholder="Job or dataset", icon=":material/search:", width=260
             )
             statuses = status_filter("jobs_status")
-        number = st.session_state.get("jobs_page", 1)
         where = JobFilter(owner=user.name, text=text.strip(), statuses=frozenset(statuses))
+        number = page_number("jobs_page", where)
 
         def read() -> JobPage:
             return runtime().jobs.find(user, where, limit=PAGE_SIZE, offset=(number - 1) * PAGE_SIZE)
@@ -55,10 +55,11 @@ def nothing_here(*, is_filtered: bool) -> None:
     st.page_link(links.UPLOAD, label="Upload data", icon=":material/upload_file:")
 
 
+who = current_user()
 job_id = st.query_params.get("job")
 if job_id:
-    confirm(current_user())
-    job_detail(current_user(), JobId(job_id))
+    confirm(who)
+    job_detail(who, JobId(job_id))
 else:
     st.title("Jobs")
-    job_list(current_user())
+    job_list(who)

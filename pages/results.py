@@ -7,6 +7,7 @@ import streamlit as st
 from pages.ui import links, result_tabs
 from pages.ui.errors import error_boundary
 from pages.ui.format import badge, escape
+from pages.ui.job_detail import no_such_job
 from pages.ui.job_table import job_table
 from pages.ui.result_explain import explain_tab
 from pages.ui.result_header import header
@@ -47,7 +48,7 @@ def show(user: User, job_id: JobId) -> None:
         job = runtime().jobs.get(user, job_id)
     except NotFound as exc:
         st.title("Results")
-        st.error(f"{escape(str(exc))} It may have been deleted.", icon=":material/search_off:")
+        no_such_job(user, exc)
         st.page_link(links.JOBS, label="My jobs", icon=":material/list_alt:")
         return
     if not job.has_results:

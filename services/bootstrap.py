@@ -7,8 +7,9 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Final, assert_never
 
@@ -22,29 +23,38 @@ from services.adapters.sqlite.datasets import SqliteDatasetStore
 from services.adapters.sqlite.jobs import SqliteJobStore
 from services.adapters.system import SystemClock
 from services.datasets import DatasetService
-from services.domain.errors import Unavailable
+from services.domain.access import SYSTEM
+from services.domain.errors import StoreUnavailable, Unavailable
 from services.domain.job import ACTIVE, DatasetId
+from services.identity import Identity
 from services.jobs import JobService, Limits, refuse_tables
-from services.lifecycle import Lifecycle, Plan
+from services.left_overs import LeftOvers
+from services.lifecycle import Lifecycle
 from services.ports import (
     Clock,
     DatasetStore,
     Executor,
     FileStore,
+    Groups,
     JobFilter,
     JobStore,
+    Plan,
+    Probe,
     ResultStore,
     RunTracker,
 )  # fmt: skip
 from services.reconciler import Reconciler
 from services.results import ResultService
+from services.self_check import STORE, SelfCheck, disk_has_room, files_work, stores_work
 from services.settings import Settings, StateStore, read_settings
+from services.shared_reads import Answers, SharedDatasetStore, SharedJobStore
 from services.tables import TableService
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_EXPERIMENT: Final = "finance-forecast"
-_IDLE_POLL_S: Final = 30.0  # asking SQLite costs nothing
+_IDLE_POLL_S: Final = 30.0
+_CUT_SHORT: Final = timedelta(hours=1)  # a deletion that began longer ago was cut short
 
 
 def _nothing() -> None:
@@ -58,7 +68,9 @@ class Runtime:
     Attributes:
         warm_up: opens what is slow to open; run in a thread at start, so that the server answers at once.
         is_warm: whether that is done.
-        tidy: removes what nobody will ask for any more; run in the same thread afterwards.
+        self_check: tries everything the installation depends on; run in the same thread afterwards.
+        is_store_well: whether the job store answers, as far as it can be told without a cost.
+        tidy: removes what nobody will ask for any more; run in the same thread at last.
         close: gives back what the adapters hold.
         tables: people's own tables; ``None`` without a workspace and a SQL warehouse.
     """
@@ -69,6 +81,9 @@ class Runtime:
     datasets: DatasetService
     results: ResultService
     reconciler: Reconciler
+    self_check: SelfCheck
+    is_store_well: Callable[[], bool]
+    identity: Identity = field(default_factory=Identity)
     tables: TableService | None = None
     warm_up: Callable[[], None] = _nothing
     is_warm: Callable[[], bool] = lambda: True
@@ -90,10 +105,8 @@ class Runtime:
             self.warm_up()
         except Unavailable:
             logger.warning("Not ready yet; the next use tries again", exc_info=True)
-        try:
-            self.tidy()
-        except Unavailable:
-            logger.warning("Not tidied; the next start tries again", exc_info=True)
+        self.self_check.run(SYSTEM)
+        self.tidy()
 
 
 def build_runtime(settings: Settings | None = None) -> Runtime:
@@ -109,6 +122,14 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
     jobs, datasets = state.jobs, state.datasets
     training = _training(settings)
     files, executor, tracker = training.files, training.executor, training.tracker
+    self_check = SelfCheck(
+        {
+            STORE: lambda: stores_work(jobs, datasets, clock, state.place),
+            "Files": lambda: files_work(files, training.place),
+            **training.probes,
+        },
+        clock,
+    )
     lifecycle = Lifecycle(
         jobs=jobs,
         datasets=datasets,
@@ -121,6 +142,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         random_share=random.random,
         plan=training.plan,
     )
+    left_overs = LeftOvers(jobs=jobs, files=files, executor=executor, tracker=tracker)
     reconciler = Reconciler(
         jobs=jobs,
         executor=executor,
@@ -128,7 +150,8 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         lifecycle=lifecycle,
         clock=clock,
         poll_s=settings.job_poll_interval_seconds,
-        idle_poll_s=state.idle_poll_s,
+        before_sleep=left_overs.end_unwanted,
+        idle_poll_s=_IDLE_POLL_S if state.is_free else None,
     )
     new_id = partial(secrets.token_hex, 8)
     dataset_service = DatasetService(
@@ -143,13 +166,14 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
     job_service = JobService(
         jobs=jobs,
         datasets=datasets,
-        files=files,
         executor=executor,
-        tracker=tracker,
+        left_overs=left_overs,
         clock=clock,
         limits=Limits(per_user=settings.max_active_jobs_per_user, overall=settings.max_active_jobs),
         wake=reconciler.wake,
+        notice=reconciler.notice,
         new_id=new_id,
+        plan=training.plan,
         require_readable=tables.large.require_readable if tables and tables.large else refuse_tables,
     )
     return Runtime(
@@ -159,11 +183,35 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         datasets=dataset_service,
         results=ResultService(jobs=job_service, results=training.results),
         reconciler=reconciler,
+        identity=_identity(settings),
+        self_check=self_check,
+        is_store_well=partial(_answers, jobs) if state.is_free else partial(_answered, self_check, reconciler),
         tables=tables,
         warm_up=training.warm_up,
         is_warm=training.is_warm,
-        tidy=lambda: _tidy(dataset_service, job_service),
+        tidy=lambda: _tidy(
+            dataset_service.remove_old_drafts,
+            left_overs.end_unwanted,
+            left_overs.tidy,
+            lambda: jobs.tidy(clock.now() - _CUT_SHORT),
+            lambda: datasets.tidy(clock.now() - _CUT_SHORT),
+            training.tidy,
+        ),
         close=state.close,
+    )
+
+
+def _identity(settings: Settings) -> Identity:
+    """By the proxy's word inside Databricks Apps; the SDK is imported only where a group has to be asked for."""
+    if not settings.is_databricks_app:
+        return Identity()
+    groups: Groups | None = None
+    if settings.admin_group is not None:
+        from services.adapters.databricks.directory import workspace_groups
+
+        groups = workspace_groups()
+    return Identity(
+        is_behind_proxy=True, admin_users=settings.admin_users, admin_group=settings.admin_group, groups=groups
     )
 
 
@@ -172,13 +220,15 @@ class _StateStore:
     """Where jobs and datasets are kept.
 
     Attributes:
-        idle_poll_s: between looks while nothing is active; ``None`` where each look costs money.
+        place: for a person.
+        is_free: asking costs nothing; where it costs money, nothing is asked while nobody needs the answer.
     """
 
     jobs: JobStore
     datasets: DatasetStore
     close: Callable[[], None]
-    idle_poll_s: float | None
+    place: str
+    is_free: bool
 
 
 def _state_store(settings: Settings) -> _StateStore:
@@ -189,7 +239,8 @@ def _state_store(settings: Settings) -> _StateStore:
                 jobs=SqliteJobStore(file),
                 datasets=SqliteDatasetStore(file),
                 close=file.close,
-                idle_poll_s=_IDLE_POLL_S,
+                place=str(settings.state_db),
+                is_free=True,
             )
         case StateStore.UNITY_CATALOG:
             return _delta_store(settings)
@@ -213,8 +264,13 @@ def _delta_store(settings: Settings) -> _StateStore:
     patience = Patience()
     connect = workspace_connector(settings.databricks_warehouse_id, settings.sql_connection_args, patience)
     database = DeltaDatabase(Warehouse(connect, place=tables.place, patience=patience), tables)
+    max_age_s = settings.job_poll_interval_seconds
     return _StateStore(
-        jobs=DeltaJobStore(database), datasets=DeltaDatasetStore(database), close=database.close, idle_poll_s=None
+        jobs=SharedJobStore(DeltaJobStore(database), Answers(max_age_s)),
+        datasets=SharedDatasetStore(DeltaDatasetStore(database), Answers(max_age_s)),
+        close=database.close,
+        place=tables.place,
+        is_free=False,
     )
 
 
@@ -239,14 +295,22 @@ def _tables(settings: Settings, datasets: DatasetService, clock: Clock) -> Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Training:
-    """Where training runs, and where its files and results are."""
+    """Where training runs, and where its files and results are.
+
+    Attributes:
+        place: of the files, for a person.
+        probes: for the self-check.
+    """
 
     files: FileStore
+    place: str
+    probes: Mapping[str, Probe]
     executor: Executor
     tracker: RunTracker
     results: ResultStore
     warm_up: Callable[[], None]
     is_warm: Callable[[], bool]
+    tidy: Callable[[], None] = _nothing
     plan: Plan | None = None
 
 
@@ -273,6 +337,8 @@ def _local_training(settings: Settings) -> _Training:
     )
     return _Training(
         files=LocalFileStore(settings.files_dir),
+        place=str(settings.files_dir),
+        probes={"MLflow": mlflow.prove, "Disk": partial(disk_has_room, settings.forecast_home)},
         executor=executor,
         tracker=MlflowTracker(mlflow),
         results=MlflowResults(mlflow),
@@ -290,18 +356,38 @@ def _delegated_training(settings: Settings) -> _Training:
     )
     return _Training(
         files=made.files,
+        place=str(settings.forecast_volume),
+        probes=made.probes,
         executor=made.executor,
         tracker=made.tracker,
         results=made.results,
         warm_up=made.warm_up,
         is_warm=made.is_warm,
+        tidy=made.tidy,
         plan=made.plan,
     )
 
 
-def _tidy(datasets: DatasetService, jobs: JobService) -> None:
-    datasets.remove_old_drafts()
-    jobs.forget_deleted()
+def _answers(jobs: JobStore) -> bool:
+    try:
+        jobs.counts()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def _answered(self_check: SelfCheck, reconciler: Reconciler) -> bool:
+    """Whether the store answered when it was last asked; the reconciler's own failures are told for themselves."""
+    failed_at, seen_at = self_check.failed_at(STORE), reconciler.health.last_success_at
+    return failed_at is None or (seen_at is not None and seen_at > failed_at)
+
+
+def _tidy(*steps: Callable[[], None]) -> None:
+    for step in steps:
+        try:
+            step()
+        except Unavailable:
+            logger.warning("Not all is tidied; the next start tries again", exc_info=True)
 
 
 def _has_active_job(jobs: JobStore, dataset_id: DatasetId) -> bool:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 from services.domain.access import User
+from services.domain.compute import ComputeOffer, Size
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import (
-    ExecutorUnavailable,
-    ForecastAppError,
     IllegalTransition,
     InvalidInput,
     LimitReached,
     NotFound,
     StaleJob,
     TableRefused,
+    Unavailable,
 )
-from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus, job_of
+from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
 from services.domain.login import Login
-from services.ports import Clock, DatasetStore, Executor, FileStore, JobFilter, JobPage, JobStore, RunTracker
+from services.left_overs import LeftOvers
+from services.ports import Clock, DatasetStore, Executor, JobFilter, JobPage, JobStore, Plan, Usage
 from training.spec import ColumnRoles, ForecastSpec
 
 logger = logging.getLogger(__name__)
@@ -33,15 +34,14 @@ _RACES: Final = 10  # lost races in a row before the user is told; the app itsel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many jobs may be active at once. Two starts in the same instant can exceed them by one."""
+    """How many jobs may be active at once.
+
+    Starts of one app process are counted one after the other. Two processes, as there are for a moment when a new
+    version is deployed, can each let one through in the same instant; from then on the count is right again.
+    """
 
     per_user: int
     overall: int
-
-
-def job_files(job_id: JobId) -> str:
-    """File-store prefix of everything a job keeps."""
-    return f"jobs/{job_id}"
 
 
 RequireReadable = Callable[[User, Dataset, Login | None], None]
@@ -63,7 +63,9 @@ class JobService:
 
     Args:
         wake: tells the reconciler that there is something to do.
+        notice: tells it whether somebody sees an active job, which another process may have left.
         new_id: makes the id of a new job.
+        plan: the machines for a job; none where training runs on this machine.
     """
 
     def __init__(
@@ -71,30 +73,48 @@ class JobService:
         *,
         jobs: JobStore,
         datasets: DatasetStore,
-        files: FileStore,
         executor: Executor,
-        tracker: RunTracker,
+        left_overs: LeftOvers,
         clock: Clock,
         limits: Limits,
         wake: Callable[[], None],
+        notice: Callable[[bool], None],
         new_id: Callable[[], str],
+        plan: Plan | None = None,
         require_readable: RequireReadable = refuse_tables,
     ) -> None:
         self._require_readable = require_readable
         self._jobs = jobs
         self._datasets = datasets
-        self._files = files
         self._executor = executor
-        self._tracker = tracker
+        self._left_overs = left_overs
         self._clock = clock
         self._limits = limits
         self._wake = wake
+        self._notice = notice
         self._new_id = new_id
+        self._plan = plan
+        self._starting = threading.Lock()  # held from counting what is active to saving one more
 
     def create(
-        self, user: User, *, dataset_id: DatasetId, spec: ForecastSpec, name: str = "", request_id: str = ""
+        self,
+        user: User,
+        *,
+        dataset_id: DatasetId,
+        spec: ForecastSpec,
+        name: str = "",
+        request_id: str = "",
+        size: Size | None = None,
     ) -> Job:
         """A PENDING job; the same one again for the same non-empty ``request_id``.
+
+        Args:
+            user: who will own it.
+            dataset_id: what it forecasts.
+            spec: how.
+            name: made of the dataset's where empty.
+            request_id: of the form it is made by.
+            size: of its machines; ``None`` leaves it to the app. Without effect where there is nothing to choose.
 
         Raises:
             NotFound: no such dataset, or not the user's.
@@ -111,7 +131,36 @@ class JobService:
                 remedy=f"Use at most {MAX_NAME}.",
                 field="name",
             )
-        return self._add(user, dataset=dataset, spec=spec, name=title, request_id=request_id)
+        return self._add(user, dataset=dataset, spec=spec, name=title, request_id=request_id, size=size)
+
+    def compute_offer(self, user: User, dataset: Dataset, spec: ForecastSpec) -> ComputeOffer | None:
+        """What a spec over a dataset can run on; ``None`` where that is this machine. Asks nothing of any store.
+
+        Raises:
+            NotFound: the dataset is not the user's.
+        """
+        if not user.may_touch(dataset.owner):
+            raise NotFound("dataset", dataset.dataset_id)
+        if self._plan is None:
+            return None
+        usual = self._plan(spec, dataset, None, ())
+        sizes = () if usual.size is None else tuple(Size)
+        return ComputeOffer(usual=usual, by_size={size: self._plan(spec, dataset, size, ()) for size in sizes})
+
+    def choose_size(self, user: User, job_id: JobId, size: Size | None) -> Job:
+        """Give a PENDING job machines of another size; ``None`` leaves it to the app.
+
+        Raises:
+            IllegalTransition: the job was started or cancelled.
+        """
+
+        def change(job: Job) -> tuple[Job, JobEvent] | None:
+            resized = job.resized(size, self._clock.now())
+            if job.size is size:
+                return None
+            return resized, self._event(resized, EventKind.SIZE_CHOSEN, user, f"Size {size}" if size else "By the app")
+
+        return self._change(user, job_id, change)
 
     def clone(self, user: User, job_id: JobId) -> Job:
         """A new PENDING job of the user's with the configuration of another.
@@ -125,6 +174,7 @@ class JobService:
             dataset_id=job.dataset_id,
             spec=ForecastSpec.from_json(job.spec_json),
             name=f"{job.name[: MAX_NAME - 7]} (copy)",
+            size=job.size,
         )
 
     def start(self, user: User, job_id: JobId, *, login: Login | None = None) -> Job:
@@ -141,12 +191,13 @@ class JobService:
         def change(job: Job) -> tuple[Job, JobEvent] | None:
             if job.status in {JobStatus.SUBMITTING, JobStatus.RUNNING, JobStatus.COMPLETED}:
                 return None
-            self._require_data(user, job, login)
             started = job.start(self._clock.now())
             self._require_room(job.owner)
             return started, self._event(started, EventKind.START_REQUESTED, user)
 
-        return self._change(user, job_id, change)
+        self._require_data(user, self._authorised(user, job_id), login)
+        with self._starting:
+            return self._change(user, job_id, change)
 
     def retry(self, user: User, job_id: JobId, *, login: Login | None = None) -> Job:
         """Send a FAILED or CANCELLED job off again; it goes on from its finished work units.
@@ -162,21 +213,24 @@ class JobService:
         def change(job: Job) -> tuple[Job, JobEvent] | None:
             if job.status in {JobStatus.SUBMITTING, JobStatus.RUNNING} and len(job.attempts) > 1:
                 return None
-            self._require_data(user, job, login)
             retried = job.retry(self._clock.now())
             self._require_room(job.owner)
             return retried, self._event(retried, EventKind.RETRIED, user)
 
-        return self._change(user, job_id, change)
+        self._require_data(user, self._authorised(user, job_id), login)
+        with self._starting:
+            return self._change(user, job_id, change)
 
     def cancel(self, user: User, job_id: JobId, reason: str = "") -> Job:
         """Ask a job to end: a PENDING one is CANCELLED at once, the others once their run is gone.
 
         Raises:
+            InvalidInput: it is somebody else's, and there is no reason.
             IllegalTransition: the job has already ended.
         """
 
         def change(job: Job) -> tuple[Job, JobEvent] | None:
+            _require_reason(user, job, reason)
             if job.status is JobStatus.CANCELLING:
                 return None
             asked = job.request_cancel(self._clock.now())
@@ -191,10 +245,12 @@ class JobService:
         Left-overs that can't be removed now are logged, not reported: the job is gone all the same.
 
         Raises:
+            InvalidInput: it is somebody else's, and there is no reason.
             IllegalTransition: the job is active.
         """
         for _ in range(_RACES):
             job = self._authorised(user, job_id)
+            _require_reason(user, job, reason)
             if not job.can_delete:
                 raise IllegalTransition(job_id=job_id, status=job.status, action="be deleted")
             try:
@@ -202,7 +258,7 @@ class JobService:
             except StaleJob:
                 continue
             logger.info("Job %s deleted by %s", job_id, user.name)
-            self._clean_up(job)
+            self._left_overs.remove(job)
             return
         raise StaleJob(job_id=job_id, version=job.version)
 
@@ -219,18 +275,38 @@ class JobService:
         where = where or JobFilter()
         if not user.is_admin:
             where = replace(where, owner=user.name)
-        return self._jobs.find(where, limit=limit, offset=offset)
+        page = self._jobs.find(where, limit=limit, offset=offset)
+        self._notice(any(job.is_active for job in page.jobs))
+        return page
 
-    def counts(self, user: User, *, everyone: bool = False) -> Mapping[JobStatus, int]:
-        """How many of the user's jobs have each status; of everyone's for an admin who asks."""
-        if everyone:
-            user.require_admin("count everybody's jobs")
-        return self._jobs.counts(None if everyone else user.name)
+    def usage(self, user: User, where: JobFilter | None = None) -> tuple[Usage, ...]:
+        """What the jobs that a filter matches come to, by owner; for admins.
+
+        Raises:
+            NotAllowed: the user is none.
+        """
+        user.require_admin("see what everybody uses")
+        usage = self._jobs.usage(where or JobFilter(), self._clock.now())
+        self._notice(any(of_one.n_active for of_one in usage))
+        return usage
+
+    def counts(self, user: User) -> Mapping[JobStatus, int]:
+        """How many of the user's own jobs have each status."""
+        counts = self._jobs.counts(user.name)
+        self._notice(any(counts[status] for status in ACTIVE))
+        return counts
 
     def events(self, user: User, job_id: JobId) -> tuple[JobEvent, ...]:
         """The job's timeline, oldest first."""
         self._authorised(user, job_id)
         return self._jobs.events(job_id)
+
+    def deletion(self, user: User, job_id: JobId) -> JobEvent | None:
+        """Who deleted a job of the user's, when and why; ``None`` for one that is there or was not the user's."""
+        events = self._jobs.events(job_id)
+        if not events or events[-1].kind is not EventKind.DELETED or not user.may_touch(events[0].actor):
+            return None  # who created a job is its owner
+        return events[-1]
 
     def log_tail(self, user: User, job_id: JobId, n_lines: int = 200) -> str:
         """The newest lines printed by the latest attempt that ran; empty before any did."""
@@ -240,38 +316,16 @@ class JobService:
                 return self._executor.log_tail(attempt.run_id, n_lines=n_lines)
         return ""
 
-    def forget_deleted(self) -> None:
-        """Remove what runs of deleted jobs have left behind with the executor, which deleting them could not.
-
-        A run is ours only where the store remembers its job: folders of runs may be shared with another store.
-
-        Raises:
-            ExecutorUnavailable: the executor does not answer.
-        """
-        for token in self._executor.tokens():
-            job_id = job_of(token)
-            if self._jobs.get(job_id) is None and self._jobs.events(job_id):
-                self._forget_run(token)
-
-    def _forget_run(self, token: str) -> None:
-        run_id = self._executor.find(token)
-        if run_id is None:
-            return
-        self._executor.cancel(run_id)
-        try:
-            self._executor.forget(run_id)
-        except ExecutorUnavailable:
-            logger.warning("The run %s of a deleted job stays until the next start", run_id, exc_info=True)
-        else:
-            logger.info("Removed the run %s, which its deleted job had left behind", run_id)
-
     def _authorised(self, user: User, job_id: JobId) -> Job:
         job = self._jobs.get(job_id)
         if job is None or not user.may_touch(job.owner):
             raise NotFound("job", job_id)
+        self._notice(job.is_active)
         return job
 
-    def _add(self, user: User, *, dataset: Dataset, spec: ForecastSpec, name: str, request_id: str) -> Job:
+    def _add(
+        self, user: User, *, dataset: Dataset, spec: ForecastSpec, name: str, request_id: str, size: Size | None
+    ) -> Job:
         now = self._clock.now()
         job = Job(
             job_id=JobId(self._new_id()),
@@ -285,6 +339,7 @@ class JobService:
             created_at=now,
             updated_at=now,
             request_id=request_id,
+            size=size,
         )
         added = self._jobs.add(job, self._event(job, EventKind.CREATED, user))
         if added.job_id == job.job_id:
@@ -305,6 +360,9 @@ class JobService:
                 saved = self._jobs.save(changed[0], (changed[1],))
             except StaleJob:
                 continue
+            except Unavailable:
+                self._wake()  # an answer may have been lost, not the write
+                raise
             logger.info("Job %s: %s by %s", job_id, changed[1].kind, user.name)
             self._wake()
             return saved
@@ -317,12 +375,12 @@ class JobService:
             self._require_readable(user, dataset, login)
 
     def _require_room(self, owner: str) -> None:
-        for scope, whose, limit in (
-            (owner, owner, self._limits.per_user),
-            ("This installation", None, self._limits.overall),
+        active = self._jobs.active()  # never a kept answer, as counts may be
+        for scope, n_active, limit in (
+            (owner, sum(job.owner == owner for job in active), self._limits.per_user),
+            ("This installation", len(active), self._limits.overall),
         ):
-            counts = self._jobs.counts(whose)
-            if sum(counts[status] for status in ACTIVE) >= limit:
+            if n_active >= limit:
                 raise LimitReached(scope=scope, limit=limit)
 
     def _event(self, job: Job, kind: EventKind, user: User, detail: str = "") -> JobEvent:
@@ -332,21 +390,16 @@ class JobService:
             kind=kind,
             actor=user.name,
             attempt=len(job.attempts),
-            detail=detail,
+            detail=" ".join(detail.split()),
         )
 
-    def _clean_up(self, job: Job) -> None:
-        steps: list[Callable[[], None]] = [partial(self._files.delete_all, job_files(job.job_id))]
-        for attempt in job.attempts:
-            if attempt.run_id is not None:
-                steps.append(partial(self._executor.forget, attempt.run_id))
-            if attempt.mlflow_run_id is not None:
-                steps.append(partial(self._tracker.delete_run, attempt.mlflow_run_id))
-        for step in steps:
-            try:
-                step()
-            except (ForecastAppError, OSError):
-                logger.warning("Something of the deleted job %s is left behind", job.job_id, exc_info=True)
+
+def _require_reason(user: User, job: Job, reason: str) -> None:
+    """Whoever ends or removes what is somebody else's says why, and the owner reads it in the timeline."""
+    if job.owner != user.name and not reason.strip():
+        raise InvalidInput(
+            f"This job is {job.owner}'s.", remedy="Say why you do this; they will read it.", field="reason"
+        )
 
 
 def _require_fit(dataset: Dataset, spec: ForecastSpec) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -16,12 +16,11 @@ from typing import Final
 from pydantic import ValidationError
 
 from services.domain.access import SYSTEM
-from services.domain.compute import ComputePlan
 from services.domain.dataset import Dataset
 from services.domain.errors import StaleJob, SubmissionRefused, TrackingUnavailable, Unavailable
 from services.domain.failure import OTHER_MACHINES, Cause, Failure, RetryPolicy, classify
 from services.domain.job import STOPPING, Attempt, EventKind, Job, JobEvent, JobStatus, RunId
-from services.jobs import job_files
+from services.left_overs import job_files
 from services.ports import (
     Clock,
     DatasetStore,
@@ -29,6 +28,7 @@ from services.ports import (
     FileStore,
     JobStore,
     Observation,
+    Plan,
     RunReport,
     RunState,
     RunTracker,
@@ -42,9 +42,8 @@ from training.spec import ForecastSpec
 logger = logging.getLogger(__name__)
 
 MILESTONES: Final = (25, 50, 75)
-Plan = Callable[[ForecastSpec, Dataset, Sequence[Cause]], ComputePlan]
 
-_MACHINE_GONE: Final = frozenset({Cause.LOST, Cause.SPOT_LOSS})
+_MACHINE_GONE: Final = frozenset({Cause.LOST, Cause.SPOT_LOSS, Cause.EVICTED, Cause.SKIPPED})
 _SEEN_AGAIN_AFTER: Final = timedelta(seconds=30)  # an unchanged job is written this often, to show it was looked at
 _GRACE: Final = timedelta(minutes=1)  # a run obeys its spec's time limit itself; this is for one that hangs
 
@@ -54,7 +53,7 @@ class Lifecycle:
 
     Args:
         execution_timeout: the longest a run may take, whatever its spec says.
-        plan: the machines for an attempt, given why the earlier ones ended; none where there is nothing to choose.
+        plan: the machines for an attempt; none where training runs on this machine.
         random_share: uniform in [0, 1), for the jitter of retries.
     """
 
@@ -88,16 +87,16 @@ class Lifecycle:
         try:
             spec = ForecastSpec.from_json(job.spec_json)
         except ConfigError as exc:
-            return self._fail(job, Failure(cause=Cause.CONFIG, message=str(exc)))
+            return self._give_up(job, Failure(cause=Cause.CONFIG, message=str(exc)))
         dataset = self._datasets.get(job.dataset_id)
         if dataset is None or not self._files.exists(dataset.panel_key):
             message = f"The data of this job, {job.dataset_name!r}, has been deleted. Upload it again for a new job."
-            return self._fail(job, Failure(cause=Cause.DATA, message=message))
+            return self._give_up(job, Failure(cause=Cause.DATA, message=message))
         try:
-            job = self._with_mlflow_run(job)
+            job = self._prepared(job, spec, dataset)
             run_id = self._executor.submit(self._submission(job, spec, dataset))
         except SubmissionRefused as exc:
-            return self._fail(job, Failure(cause=Cause.PERMANENT, message=str(exc)))
+            return self._give_up(job, Failure(cause=Cause.PERMANENT, message=str(exc)))
         except Unavailable as exc:
             logger.warning("Job %s could not be sent: %s", job.job_id, exc)
             return self._not_sent(job, str(exc))
@@ -119,11 +118,14 @@ class Lifecycle:
         """RUNNING or CANCELLING: write what was seen; ``report`` is ``None`` when MLflow does not know the run."""
         if not seen.state.is_over:
             return self._alive(job, seen, report)
+        job = job.passed_through(seen.stages, seen.page_url, self._clock.now())
         if seen.state is RunState.SUCCEEDED and report is not None:
             return self._completed(job, seen, report)
         is_gone = seen.state in {RunState.CANCELLED, RunState.UNKNOWN} or seen.cause in _MACHINE_GONE
         if job.status is JobStatus.CANCELLING and is_gone:
             return self._cancelled(job, seen)
+        if seen.state is RunState.CANCELLED:
+            return self._cancelled_elsewhere(job, seen)
         return self._failed(job, seen, report)
 
     def hold_up(self, job: Job, problem: str) -> Job:
@@ -131,13 +133,15 @@ class Lifecycle:
         step = f"Held up, and tried again: {problem}"
         return job if job.step == step else self._jobs.save(job.held_up(step, self._clock.now()))
 
-    def _with_mlflow_run(self, job: Job) -> Job:
+    def _prepared(self, job: Job, spec: ForecastSpec, dataset: Dataset) -> Job:
+        """The job with its attempt's MLflow run and machines, the same ones however often it is sent."""
         attempt = _attempt(job)
-        if attempt.mlflow_run_id is not None:
+        if attempt.mlflow_run_id is not None and (attempt.compute is not None or self._plan is None):
             return job
+        compute = self._plan(spec, dataset, job.size, _causes(job)) if self._plan else None
         run_id = self._tracker.open_run(job_id=job.job_id, attempt=attempt.number, owner=job.owner, name=job.name)
         try:
-            return self._jobs.save(job.with_mlflow_run(run_id, self._clock.now()))
+            return self._jobs.save(job.with_mlflow_run(run_id, self._clock.now(), compute=compute))
         except StaleJob:
             now = self._jobs.get(job.job_id)
             if now is None or _attempt(now).mlflow_run_id != run_id:
@@ -165,7 +169,7 @@ class Lifecycle:
             mlflow_run_id=attempt.mlflow_run_id,
             timeout_s=int(timeout.total_seconds()),
             as_of=dataset.taken_on,
-            compute=self._plan(spec, dataset, _causes(job)) if self._plan else None,
+            compute=attempt.compute,
             table=_table(dataset),
         )
 
@@ -199,16 +203,20 @@ class Lifecycle:
             except StaleJob:
                 self._end_if_unwanted(job)  # an answer may have been lost, not the request
                 raise
+        return self._give_up(job, Failure(cause=Cause.TRANSIENT, message=problem))
+
+    def _give_up(self, job: Job, failure: Failure) -> Job:
+        """FAILED, unless sending has made a run after all: an answer may have been lost, not the request.
+
+        As long as that can't be told the job stays SUBMITTING, so that none has ended while its run computes.
+        """
         try:
-            run_id = self._executor.find(
-                _attempt(job).token, since=_attempt(job).submitted_at
-            )  # an answer may have been lost, not the request
+            run_id = self._executor.find(_attempt(job).token, since=_attempt(job).submitted_at)
         except Unavailable as exc:
-            logger.warning("Job %s fails without knowing whether it has a run: %s", job.job_id, exc)
-            run_id = None
-        if run_id is not None:
-            return self._accept(job, run_id)
-        return self._fail(job, Failure(cause=Cause.TRANSIENT, message=problem))
+            logger.warning("It can't be told whether job %s has a run: %s", job.job_id, exc)
+            now = self._clock.now()
+            return self._jobs.save(job.submission_failed(str(exc), now, now + self._policy.longest))
+        return self._fail(job, failure) if run_id is None else self._accept(job, run_id)
 
     def _alive(self, job: Job, seen: Observation, report: RunReport | None) -> Job:
         now = self._clock.now()
@@ -216,7 +224,9 @@ class Lifecycle:
         step = STOPPING
         if job.status is JobStatus.RUNNING:
             step = (progress.step or "Starting") if seen.state is RunState.RUNNING else seen.detail
-        changed = job.observed(progress=progress, step=step, started_at=seen.started_at, now=now)
+        changed = job.passed_through(seen.stages, seen.page_url, now).observed(
+            progress=progress, step=step, started_at=seen.started_at, now=now
+        )
         events = []
         if _attempt(changed).started_at is not None and _attempt(job).started_at is None:
             events.append(self._event(changed, EventKind.STARTED))
@@ -241,6 +251,15 @@ class Lifecycle:
         logger.info("Job %s cancelled", job.job_id)
         return self._jobs.save(ended, (self._event(ended, EventKind.CANCELLED),))
 
+    def _cancelled_elsewhere(self, job: Job, seen: Observation) -> Job:
+        """RUNNING, and a person ended the run elsewhere: as if they had asked us."""
+        self._close_run(job, "KILLED")
+        now = self._clock.now()
+        message = seen.detail or "The run was cancelled outside the app."
+        ended = job.cancelled(now, message, seen.ended_at, Cause.CANCELLED)
+        logger.info("Job %s was cancelled outside the app", job.job_id)
+        return self._jobs.save(ended, (self._event(ended, EventKind.CANCELLED, message),))
+
     def _failed(self, job: Job, seen: Observation, report: RunReport | None) -> Job:
         failure = self._failure(job, seen, report)
         wait = self._policy.wait(
@@ -259,19 +278,13 @@ class Lifecycle:
         return self._jobs.save(again, (self._event(again, EventKind.RETRY_SCHEDULED, detail),))
 
     def _has_other_machines(self, job: Job, cause: Cause) -> bool:
-        if self._plan is None or cause not in OTHER_MACHINES:
-            return False
-        dataset = self._datasets.get(job.dataset_id)
-        if dataset is None:
-            return False
-        return self._plan(ForecastSpec.from_json(job.spec_json), dataset, _causes(job)).can_avoid(cause)
+        compute = _attempt(job).compute
+        return cause in OTHER_MACHINES and compute is not None and compute.can_avoid(cause)
 
     def _failure(self, job: Job, seen: Observation, report: RunReport | None) -> Failure:
         match seen.state:
             case RunState.SUCCEEDED:
                 return Failure(cause=Cause.INTERNAL, message="The run ended well, but its MLflow run is gone.")
-            case RunState.CANCELLED:
-                return Failure(cause=Cause.PERMANENT, message="The run was cancelled outside the app.")
             case RunState.UNKNOWN:
                 return Failure(cause=Cause.LOST, message=seen.detail or "The run can't be found any more.")
             case _:

@@ -6,9 +6,9 @@ technology's errors into ``Unavailable`` ones with ``raise … from``; nothing e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -16,12 +16,28 @@ from typing import BinaryIO, Protocol
 import pandas as pd
 import pyarrow as pa
 
-from services.domain.compute import ComputePlan
+from services.domain.compute import ComputePlan, Size
 from services.domain.dataset import Dataset
 from services.domain.failure import Cause
-from services.domain.job import DatasetId, Job, JobEvent, JobId, JobStatus, MlflowRunId, Outcome, Progress, RunId
+from services.domain.job import (
+    ACTIVE,
+    DatasetId,
+    Job,
+    JobEvent,
+    JobId,
+    JobStatus,
+    MlflowRunId,
+    Outcome,
+    Progress,
+    RunId,
+)
 from services.domain.login import Login
+from services.domain.stage import StageStart
 from services.domain.table import SeriesColumns, TableFacts, TableName, TableTotals, TableVersion
+from training.spec import ForecastSpec
+
+Plan = Callable[[ForecastSpec, Dataset, Size | None, Sequence[Cause]], ComputePlan]
+"""The machines for an attempt: of the size a user chose or of the app's choice, after earlier ones ended so. Pure."""
 
 
 class Clock(Protocol):
@@ -29,6 +45,23 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The current time, aware UTC."""
+        ...
+
+
+class Groups(Protocol):
+    """Who belongs to which group of the workspace."""
+
+    def is_member(self, user: str, group: str, *, token: str | None) -> bool:
+        """Whether a person belongs to a group, directly or through groups inside it.
+
+        Args:
+            user: in the form of ``user_name``.
+            group: by its exact name.
+            token: the person's own, to ask in their name; without it the app asks in its own.
+
+        Raises:
+            DirectoryUnavailable: it can't be told now, or the token is somebody else's.
+        """
         ...
 
 
@@ -59,6 +92,28 @@ class JobPage:
 
     jobs: tuple[Job, ...]
     total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one person's jobs come to.
+
+    Attributes:
+        counts: how many have each status; every status is a key.
+        run_time: of all their attempts (``Attempt.run_time``).
+    """
+
+    owner: str
+    counts: Mapping[JobStatus, int]
+    run_time: timedelta
+
+    @property
+    def n_jobs(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def n_active(self) -> int:
+        return sum(self.counts[status] for status in ACTIVE)
 
 
 class JobStore(Protocol):
@@ -94,6 +149,15 @@ class JobStore(Protocol):
         """How many jobs have each status; every status is a key."""
         ...
 
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Usage, ...]:
+        """What the jobs that the filter matches come to, by owner and in the order of their names, in one statement.
+
+        Args:
+            where: owners without such a job are left out.
+            now: until when attempts that go on are counted.
+        """
+        ...
+
     def active(self) -> tuple[Job, ...]:
         """Every job that is SUBMITTING, RUNNING or CANCELLING, oldest first, in one statement."""
         ...
@@ -108,6 +172,14 @@ class JobStore(Protocol):
         Raises:
             StaleJob: the row has another version, or is gone.
         """
+        ...
+
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        """Those of the ids that are a job's, in one statement."""
+        ...
+
+    def tidy(self, before: datetime) -> None:
+        """Remove what deletions that were cut short before a moment have left; nobody sees it, no event is lost."""
         ...
 
 
@@ -144,6 +216,10 @@ class DatasetStore(Protocol):
         Raises:
             StaleDataset: the record has another version, or is gone.
         """
+        ...
+
+    def tidy(self, before: datetime) -> None:
+        """Remove what deletions that were cut short before a moment have left; nobody sees it."""
         ...
 
 
@@ -243,6 +319,14 @@ class FileStore(Protocol):
         """Remove every file whose key starts with ``prefix/``; nothing happens when there are none."""
         ...
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The names of the folders directly below ``prefix/``, in order; an empty one may be among them."""
+        ...
+
+    def written_at(self, key: str) -> datetime | None:
+        """When the file was last written, aware UTC; ``None`` when there is none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableInput:
@@ -321,6 +405,7 @@ class Observation:
         started_at: when computing began, aware UTC.
         ended_at: when it ended, aware UTC.
         page_url: the run's page elsewhere, if it has one.
+        stages: what it has gone through, as far as the executor can tell.
     """
 
     run_id: RunId
@@ -330,6 +415,7 @@ class Observation:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     page_url: str = ""
+    stages: tuple[StageStart, ...] = ()
 
 
 class Executor(Protocol):
@@ -380,6 +466,14 @@ class Executor(Protocol):
         """
         ...
 
+    def alive(self) -> Mapping[str, RunId]:
+        """Every run that has not ended, by its token, whoever submitted it here.
+
+        Raises:
+            ExecutorUnavailable: they can't be listed now.
+        """
+        ...
+
     def tokens(self) -> tuple[str, ...]:
         """The tokens of all runs of which something is kept, but for older ones that are forgotten without us.
 
@@ -423,11 +517,23 @@ class RunTracker(Protocol):
         ...
 
     def close_run(self, run_id: MlflowRunId, *, status: str) -> None:
-        """Mark a run that could not do so itself as FAILED or KILLED; harmless when it already ended."""
+        """Mark a run that could not do so itself as FAILED, KILLED or FINISHED; harmless when it already ended."""
+        ...
+
+    def open_runs(self) -> Mapping[MlflowRunId, tuple[JobId, int]]:
+        """Every run that nobody has ended yet, with its job and the number of the attempt.
+
+        Raises:
+            TrackingUnavailable: MLflow does not answer.
+        """
         ...
 
     def delete_run(self, run_id: MlflowRunId) -> None:
         """Remove a run and hide its artifacts; harmless when there is none."""
+        ...
+
+    def delete_runs(self, job_id: JobId) -> None:
+        """The same for every run of a job, also one that the job never got to know."""
         ...
 
 
@@ -456,3 +562,10 @@ class ResultStore(Protocol):
     def file(self, run_id: MlflowRunId, artifact: str) -> Path | None:
         """An artifact as a file on this machine; ``None`` when the run has no such artifact."""
         ...
+
+
+Probe = Callable[[], str]
+"""Tries one thing that the installation depends on, the way the app uses it, and says in a sentence what it found.
+
+Raises ``ForecastAppError`` where it fails: ``SetupProblem`` with what mends it, or ``Unavailable``.
+"""

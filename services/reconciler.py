@@ -46,7 +46,8 @@ class Reconciler:
     Args:
         poll_s: between ticks while something is active.
         idle_poll_s: between ticks while nothing is; ``None`` sleeps until woken, so that a store that costs
-            money while it is asked can stop. Another process's job is noticed by this look alone.
+            money while it is asked can stop. Another process's job is noticed by this look, or by ``notice``.
+        before_sleep: called once all that was active has ended; ends what lives on unseen.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Reconciler:
         lifecycle: Lifecycle,
         clock: Clock,
         poll_s: float,
+        before_sleep: Callable[[], None],
         idle_poll_s: float | None = None,
     ) -> None:
         self._jobs = jobs
@@ -66,7 +68,10 @@ class Reconciler:
         self._lifecycle = lifecycle
         self._clock = clock
         self._poll_s = poll_s
+        self._before_sleep = before_sleep
         self._idle_poll_s = idle_poll_s
+        self._has_worked = False
+        self._is_asleep = False
         self._health = Health()
         self._awake = threading.Event()
         self._is_stopping = False
@@ -96,6 +101,11 @@ class Reconciler:
         """There is something to do: look now, not at the next interval."""
         self._awake.set()
 
+    def notice(self, is_active: bool) -> None:
+        """Somebody sees an active job: while this loop sleeps, it is one that another process has left."""
+        if is_active and self._is_asleep:
+            self.wake()
+
     def tick(self) -> float | None:
         """Look once at everything that is active, and move it.
 
@@ -122,7 +132,13 @@ class Reconciler:
             tick.move(job, partial(self._lifecycle.hold_up, problem=problem))
         if tick.first_error is not None:
             raise tick.first_error
-        return self._next_look(tick)
+        wait = self._next_look(tick)
+        if wait is not None:
+            self._has_worked = True
+        elif self._has_worked:
+            self._before_sleep()
+            self._has_worked = False
+        return wait
 
     def _observe(self, tick: _Tick) -> None:
         watched = {
@@ -164,10 +180,12 @@ class Reconciler:
 
     def _loop(self) -> None:
         while not self._is_stopping:
+            self._is_asleep = False
             self._awake.clear()
             wait: float | None = self._poll_s
             try:
-                wait = self.tick() or self._idle_poll_s
+                wait = self.tick()
+                self._is_asleep = wait is None
             except Unavailable as exc:
                 logger.warning("The reconciler will look again: %s", exc)
                 self._record(str(exc))
@@ -176,7 +194,7 @@ class Reconciler:
                 self._record(f"{type(exc).__name__}: {exc}")
             else:
                 self._record("")
-            self._awake.wait(wait)
+            self._awake.wait(self._idle_poll_s if self._is_asleep else wait)
 
     def _record(self, error: str) -> None:
         now = self._clock.now()

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from services.domain.compute import ComputeMode
+from services.domain.compute import LTS_ML_RUNTIME, ComputeMode
 from services.domain.failure import RetryPolicy
 from training.read_options import MAX_ROWS
 
@@ -105,6 +105,7 @@ class Settings(BaseModel):
     cluster_policy_id: str | None = None
     instance_pool_id: str | None = None
     cluster_instance_profile: str | None = None
+    cluster_runtime: str = LTS_ML_RUNTIME
     default_cluster_node_type: str | None = None
     default_cluster_min_workers: Annotated[int, Field(ge=0, le=1000)] = 1
     default_cluster_max_workers: Annotated[int, Field(ge=0, le=1000)] = 4
@@ -161,12 +162,13 @@ _UNITY_CATALOG_ONLY: Final = ("UC_CATALOG", "UC_SCHEMA")
 _WAREHOUSE_ONLY: Final = ("SQL_CONNECTION_ARGS", "MAX_TABLE_ROWS")
 _DELEGATION_ONLY: Final = (
     "FORECAST_VOLUME", "COMPUTE_MODE", "DEDICATED_CLUSTER_ID", "DEDICATED_CLUSTER_NAME", "CLUSTER_POLICY_ID",
-    "INSTANCE_POOL_ID", "CLUSTER_INSTANCE_PROFILE", "DEFAULT_CLUSTER_NODE_TYPE", "DEFAULT_CLUSTER_MIN_WORKERS",
-    "DEFAULT_CLUSTER_MAX_WORKERS", "CLUSTER_SPOT_FALLBACK", "CLUSTER_AUTO_TERMINATE_MINUTES", "TRAINING_ENTRY_POINT",
+    "INSTANCE_POOL_ID", "CLUSTER_INSTANCE_PROFILE", "CLUSTER_RUNTIME", "DEFAULT_CLUSTER_NODE_TYPE",
+    "DEFAULT_CLUSTER_MIN_WORKERS", "DEFAULT_CLUSTER_MAX_WORKERS", "CLUSTER_SPOT_FALLBACK",
+    "CLUSTER_AUTO_TERMINATE_MINUTES", "TRAINING_ENTRY_POINT",
 )  # fmt: skip
 _JOB_CLUSTER_ONLY: Final = (
-    "CLUSTER_POLICY_ID", "INSTANCE_POOL_ID", "CLUSTER_INSTANCE_PROFILE", "DEFAULT_CLUSTER_NODE_TYPE",
-    "DEFAULT_CLUSTER_MIN_WORKERS", "DEFAULT_CLUSTER_MAX_WORKERS", "CLUSTER_SPOT_FALLBACK",
+    "CLUSTER_POLICY_ID", "INSTANCE_POOL_ID", "CLUSTER_INSTANCE_PROFILE", "CLUSTER_RUNTIME",
+    "DEFAULT_CLUSTER_NODE_TYPE", "DEFAULT_CLUSTER_MIN_WORKERS", "DEFAULT_CLUSTER_MAX_WORKERS", "CLUSTER_SPOT_FALLBACK",
 )  # fmt: skip
 _VOLUME: Final = re.compile(r"/Volumes(/[^/\s]+){3,}")
 
@@ -186,8 +188,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         settings = Settings.model_validate({_FIELDS[name]: value for name, value in ours.items()})
     except ValidationError as exc:
         raise SettingsError([*problems, *_malformed(exc)]) from exc
+    settings = _with_place_of_volume(settings)
     problems += _limits(settings, ours) + _state_store(settings, ours) + _delegation(settings, given)
-    problems += _not_in_this_version(settings)
+    problems += _admins(settings, given)
     if problems:
         raise SettingsError(problems)
     if not settings.enable_cluster_delegation:
@@ -197,6 +200,16 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     if settings.databricks_warehouse_id is None:
         _warn_of_unused("without DATABRICKS_WAREHOUSE_ID", _WAREHOUSE_ONLY, ours)
     return settings.model_copy(update={"forecast_home": settings.forecast_home.expanduser().absolute()})
+
+
+def _with_place_of_volume(settings: Settings) -> Settings:
+    """Tables are beside the volume, unless UC_CATALOG or UC_SCHEMA say otherwise."""
+    volume = settings.forecast_volume
+    if not settings.enable_cluster_delegation or volume is None or not _VOLUME.fullmatch(volume):
+        return settings
+    _, _, catalog, schema, *_ = volume.split("/")
+    place = {"uc_catalog": settings.uc_catalog or catalog, "uc_schema": settings.uc_schema or schema}
+    return settings.model_copy(update=place)
 
 
 def _warn_of_unused(when: str, names: Iterable[str], ours: Mapping[str, str]) -> None:
@@ -248,7 +261,7 @@ def _limits(settings: Settings, ours: Mapping[str, str]) -> list[str]:
 def _state_store(settings: Settings, ours: Mapping[str, str]) -> list[str]:
     if settings.state_store_type is not StateStore.UNITY_CATALOG:
         return []
-    missing = [name for name in _UNITY_CATALOG if name not in ours]
+    missing = [name for name in _UNITY_CATALOG if getattr(settings, _FIELDS[name]) is None]
     problems = [f"STATE_STORE_TYPE=unity_catalog needs {', '.join(missing)} too."] if missing else []
     if "SQLITE_PATH" in ours:
         problems.append("SQLITE_PATH and STATE_STORE_TYPE=unity_catalog are both set; keep one of them.")
@@ -296,14 +309,11 @@ def _modes(settings: Settings, given: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def _not_in_this_version(settings: Settings) -> list[str]:
-    problems = []
-    if settings.admin_group is not None:
-        problems.append(
-            "ADMIN_GROUP has no effect in this version, which does not ask Databricks for groups; "
-            "name the admins in ADMIN_USERS instead."
-        )
-    return problems
+def _admins(settings: Settings, given: Mapping[str, str]) -> list[str]:
+    """Inside Databricks Apps a group has to be asked for somewhere; on one machine its only user is the admin."""
+    if settings.is_databricks_app and settings.admin_group is not None and "DATABRICKS_HOST" not in given:
+        return ["ADMIN_GROUP needs DATABRICKS_HOST, the workspace whose group it is."]
+    return []
 
 
 def _malformed(exc: ValidationError) -> list[str]:

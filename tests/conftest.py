@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.support.workspace.loopback import LoopbackWorkspace
     from tests.support.workspace.rest_workspace import RestWorkspace
 
 OURS = (
@@ -43,4 +44,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestWorkspac
     from tests.support.workspace.rest_workspace import RestWorkspace  # the SDK takes two seconds to import
 
     with RestWorkspace(tmp_path_factory.mktemp("workspace")).running() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackWorkspace]:
+    """One workspace, REST and SQL, for a whole test run; apps that share it ask for an ``environment_of_its_own``."""
+    from tests.support.workspace.loopback import LoopbackWorkspace
+
+    with LoopbackWorkspace(tmp_path_factory.mktemp("workspace")).running() as running:
         yield running

@@ -12,6 +12,7 @@ from typing import Any, Final
 import streamlit as st
 
 from pages.ui.format import escape
+from pages.ui.session import as_of_now
 from services.domain.errors import ForecastAppError, NotFound, Unavailable
 from training.errors import TrainingError
 
@@ -60,14 +61,15 @@ def guarded(where: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a widget callback whose errors are shown at the top of the page, which then runs as a whole.
 
     Callbacks run before the script, outside every boundary on the page. One that belongs to a fragment would
-    otherwise rerun only that, and its message would be gone with the fragment's next refresh.
+    otherwise rerun only that, and its message would be gone with the fragment's next refresh. A user among its
+    arguments is the one who acts, with the rights they have now.
     """
 
     def decorate(callback: Callable[..., None]) -> Callable[..., None]:
         @wraps(callback)
         def run(*args: Any, **kwargs: Any) -> None:
             try:
-                callback(*args, **kwargs)
+                callback(*as_of_now(args), **kwargs)
             except Exception as exc:  # noqa: BLE001  # the page border, for callbacks
                 notify(explain(exc, where), kind="error")
             st.rerun()

@@ -9,7 +9,9 @@ from typing import Final, Literal, NamedTuple
 
 import pandas as pd
 
+from services.domain.compute import ComputeMode, ComputePlan
 from services.domain.job import Job, JobStatus
+from services.domain.stage import Stage
 from training.frequency import Frequency
 from training.spec import Metric
 
@@ -72,6 +74,7 @@ STATUS_BADGES: Final = {
 }
 # A run that the executor has taken and not begun is RUNNING to the state machine; to its owner it waits.
 QUEUED: Final = Badge("Queued", ":material/hourglass_empty:", "◌", "gray")
+STARTING: Final = Badge("Starting", ":material/power_settings_new:", "◔", "blue")  # its machines are made ready
 METRIC_TEXTS: Final[dict[str, str]] = {
     "wape": "WAPE", "mase": "MASE", "rmse": "RMSE", "mae": "MAE", "smape": "sMAPE", "mape": "MAPE", "bias": "Bias",
 }  # fmt: skip
@@ -127,7 +130,10 @@ def is_waiting(job: Job) -> bool:
 
 def badge(job: Job) -> Badge:
     """How the state of a job is shown."""
-    return QUEUED if job.status is JobStatus.RUNNING and is_waiting(job) else STATUS_BADGES[job.status]
+    if job.status is not JobStatus.RUNNING or not is_waiting(job):
+        return STATUS_BADGES[job.status]
+    reached = job.attempt.stages[-1].stage if job.attempt and job.attempt.stages else Stage.QUEUED
+    return QUEUED if reached is Stage.QUEUED else STARTING
 
 
 def elapsed(job: Job, now: datetime) -> timedelta | None:
@@ -135,6 +141,14 @@ def elapsed(job: Job, now: datetime) -> timedelta | None:
     attempt = job.attempt
     since = attempt and (attempt.started_at or attempt.submitted_at)
     return (job.ended_at or now) - since if since else None
+
+
+def step_text(job: Job, now: datetime) -> str:
+    """What is going on with an active job, and since when while its run does not compute yet."""
+    reached = job.attempt.stages[-1] if job.attempt and job.attempt.stages else None
+    if job.status is not JobStatus.RUNNING or reached is None or reached.began_at is None:
+        return job.step
+    return job.step if reached.stage is Stage.TRAINING else f"{job.step} · {duration(now - reached.began_at)}"
 
 
 def moment(at: datetime | None, zone: tzinfo, *, now: datetime | None = None) -> str:
@@ -222,3 +236,24 @@ def size(size_bytes: int) -> str:
     if size_bytes < 1_000_000:
         return f"{max(1, round(size_bytes / 1000)):,} kB"
     return f"{size_bytes / 1_000_000:,.1f} MB"
+
+
+def compute_text(plan: ComputePlan | None) -> str:
+    """What a run computes on, in a line: ``M · 1 × m5d.2xlarge``, ``L · 5 × m5d.2xlarge, spot``; "" for no plan."""
+    if plan is None:
+        return ""
+    match plan.mode:
+        case ComputeMode.SERVERLESS:
+            return "Serverless"
+        case ComputeMode.DEDICATED:
+            return "Dedicated cluster"
+        case ComputeMode.JOB_CLUSTER:
+            spot = ", spot" if plan.is_spot else ""
+            return f"{plan.size} · {plan.workers + 1} × {plan.node_type or 'machine of the pool'}{spot}"
+
+
+def usd(amount: float) -> str:
+    """An estimated price in the few digits that it has: ``under 0.01 USD``, ``about 0.35 USD``, ``about 12 USD``."""
+    if amount < 0.005:
+        return "under 0.01 USD"
+    return f"about {amount:,.2f} USD" if amount < 10 else f"about {amount:,.0f} USD"

@@ -6,10 +6,11 @@ from typing import Final
 
 import streamlit as st
 
-from pages.ui import links, spec_view
+from pages.ui import compute_view, job_history, links, spec_view
 from pages.ui.errors import error_boundary, guarded, notify
 from pages.ui.format import (
     badge,
+    compute_text,
     duration,
     elapsed,
     escape,
@@ -17,29 +18,19 @@ from pages.ui.format import (
     metric_text,
     moment,
     score,
+    step_text,
 )
-from pages.ui.refresh import last_known, refresh_while
+from pages.ui.job_ending import show_ending
+from pages.ui.refresh import fragment, last_known, refresh_while
 from pages.ui.session import login_or_none, runtime, timezone
 from services.domain.access import User
 from services.domain.errors import NotFound
-from services.domain.job import Attempt, EventKind, Job, JobId, JobStatus
+from services.domain.job import Job, JobId, JobStatus
 from training.spec import ForecastSpec
 
 _CONFIRM: Final = "_confirm"  # (action, job id) while a confirmation is open
-_EVENTS: Final[dict[EventKind, tuple[str, str]]] = {
-    EventKind.CREATED: (":material/add_circle:", "Created"),
-    EventKind.START_REQUESTED: (":material/play_circle:", "Start asked for"),
-    EventKind.SUBMITTED: (":material/outbox:", "Sent"),
-    EventKind.STARTED: (":material/play_arrow:", "Started"),
-    EventKind.PROGRESS: (":material/trending_up:", "Progress"),
-    EventKind.RETRY_SCHEDULED: (":material/update:", "Retry scheduled"),
-    EventKind.RETRIED: (":material/replay:", "Retried"),
-    EventKind.CANCEL_REQUESTED: (":material/cancel:", "Cancel asked for"),
-    EventKind.CANCELLED: (":material/block:", "Cancelled"),
-    EventKind.COMPLETED: (":material/check_circle:", "Completed"),
-    EventKind.FAILED: (":material/error:", "Failed"),
-    EventKind.DELETED: (":material/delete:", "Deleted"),
-}
+_REASON: Final = "confirm_reason"
+MAX_REASON: Final = 200
 _WHAT_CANCEL_DOES: Final = {  # by whether it was ever started
     True: "The run is stopped within seconds. What it has computed is kept; Retry starts it again.",
     False: "Nothing has been started, so nothing is lost. Retry starts it all the same.",
@@ -47,7 +38,7 @@ _WHAT_CANCEL_DOES: Final = {  # by whether it was ever started
 _TABS: Final = ("Timeline", "Configuration", "Log")
 
 
-@st.fragment
+@fragment
 def job_detail(user: User, job_id: JobId) -> None:
     """Everything about a job; refreshes by itself while the job is active."""
     with error_boundary("the job"):
@@ -55,15 +46,17 @@ def job_detail(user: User, job_id: JobId) -> None:
         try:
             job, updated_at, is_fresh = last_known("job", job_id, lambda: runtime().jobs.get(user, job_id))
         except NotFound as exc:
-            st.error(f"{escape(str(exc))} It may have been deleted.", icon=":material/search_off:")
+            no_such_job(user, exc)
             return
-        _header(job)
+        _header(user, job)
+        if job.can_start:
+            compute_view.pending_machines(user, job)
         _actions(user, job)
         timeline, configuration, log = st.tabs(_TABS, key="job_tabs", on_change="rerun")
         if timeline.open:
             with timeline:
-                _timeline(user, job)
-                _attempts(job)
+                job_history.timeline(user, job)
+                job_history.attempts(job)
         if configuration.open:
             with configuration:
                 _configuration(job)
@@ -71,6 +64,18 @@ def job_detail(user: User, job_id: JobId) -> None:
             with log:
                 _log(user, job)
         refresh_while(job.is_active, key="job_refresh", updated_at=updated_at, is_fresh=is_fresh)
+
+
+def no_such_job(user: User, exc: NotFound) -> None:
+    """That there is no such job; to whom it belonged, who deleted it, and why."""
+    deletion = runtime().jobs.deletion(user, JobId(exc.identifier))
+    if deletion is None:
+        st.error(escape(str(exc)), icon=":material/search_off:")
+        return
+    when = moment(deletion.at, timezone(), now=runtime().clock.now())
+    who = "you" if deletion.actor == user.name else escape(deletion.actor)
+    why = f": {escape(deletion.detail)}" if deletion.detail else "."
+    st.info(f"This job was deleted by {who} ({when}){why}", icon=":material/delete:")
 
 
 def confirm(user: User) -> None:
@@ -85,13 +90,15 @@ def confirm(user: User) -> None:
             _confirm_delete(user, job_id)
 
 
-def _header(job: Job) -> None:
+def _header(user: User, job: Job) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(escape(job.name), width="content")
         shown = badge(job)
         st.badge(shown.text, icon=shown.icon, color=shown.color)
     zone, now = timezone(), runtime().clock.now()
     facts = [f"Dataset: {escape(job.dataset_name)}", f"created {moment(job.created_at, zone, now=now)}"]
+    if job.owner != user.name:
+        facts.insert(0, f"Owner: **{escape(job.owner)}**")
     if job.attempt:
         begun = job.attempt.started_at
         facts.append(f"{'started' if begun else 'sent'} {moment(begun or job.attempt.submitted_at, zone, now=now)}")
@@ -99,17 +106,19 @@ def _header(job: Job) -> None:
         facts.append(f"{verb} {duration(elapsed(job, now))}")
     if len(job.attempts) > 1:
         facts.append(f"attempt {len(job.attempts)}")
+    if job.attempt and job.attempt.compute:
+        facts.append(escape(compute_text(job.attempt.compute)))
     st.caption(" · ".join(facts))
     match job.status:
         case JobStatus.PENDING:
             st.info("This job is ready. Look over its configuration below, then start it.", icon=":material/schedule:")
         case JobStatus.SUBMITTING | JobStatus.RUNNING | JobStatus.CANCELLING:
             percent = min(100, max(0, int(job.progress.percent)))
-            st.progress(percent, text=f"{percent} % · {escape(job.step) or 'Working'}")
+            st.progress(percent, text=f"{percent} % · {escape(step_text(job, now)) or 'Working'}")
             if job.next_attempt_at and job.next_attempt_at > now:
                 st.caption(f"Tries again at {moment(job.next_attempt_at, zone, now=now)}")
-        case JobStatus.FAILED:
-            st.error(escape(job.error) or "The run failed without a reason; see the log.", icon=":material/error:")
+        case JobStatus.FAILED | JobStatus.CANCELLED:
+            show_ending(job)
         case JobStatus.COMPLETED if job.outcome:
             text = f"Best model: **{escape(job.outcome.best_model)}**"
             if job.outcome.score is not None:
@@ -117,8 +126,10 @@ def _header(job: Job) -> None:
                     f", {metric_text(job.outcome.metric)} {score(job.outcome.score, job.outcome.metric)} in backtest"
                 )
             st.success(text, icon=":material/check_circle:")
-        case JobStatus.COMPLETED | JobStatus.CANCELLED:
+        case JobStatus.COMPLETED:
             pass
+    if job.attempt:
+        job_history.show_stages(job.attempt, now)
 
 
 def _actions(user: User, job: Job) -> None:
@@ -145,43 +156,12 @@ def _actions(user: User, job: Job) -> None:
             "Clone", key="job_clone", icon=":material/content_copy:", on_click=_clone, args=args,
             help="Make a new job with the same data and configuration, not started yet.",
         )  # fmt: skip
+        if job.attempt and job.attempt.page_url:
+            st.link_button("Open in Databricks", job.attempt.page_url, key="job_page", icon=":material/open_in_new:")
         st.button(
             "Delete", key="job_delete", icon=":material/delete:", disabled=not job.can_delete,
             on_click=_ask, args=("delete", job.job_id),
         )  # fmt: skip
-
-
-def _timeline(user: User, job: Job) -> None:
-    zone, now = timezone(), runtime().clock.now()
-    with st.container(gap="xsmall"):
-        for event in reversed(runtime().jobs.events(user, job.job_id)):
-            icon, text = _EVENTS[event.kind]
-            by = "" if event.actor == "system" else f" by {escape(event.actor)}"
-            detail = f" · {escape(event.detail)}" if event.detail else ""
-            st.markdown(f"{icon} :gray[{moment(event.at, zone, now=now)}] **{text}**{by}{detail}")
-
-
-def _attempts(job: Job) -> None:
-    if len(job.attempts) < 2:
-        return
-    st.subheader("Attempts")
-    now = runtime().clock.now()
-    st.dataframe(
-        [_attempt_row(attempt, duration((attempt.ended_at or now) - attempt.submitted_at)) for attempt in job.attempts
-         if attempt.submitted_at],
-        hide_index=True, key="job_attempts", alt="Attempts at running this job",
-    )  # fmt: skip
-
-
-def _attempt_row(attempt: Attempt, took: str) -> dict[str, object]:
-    ended = attempt.cause.replace("_", " ") if attempt.cause else "ended" if attempt.ended_at else "going on"
-    return {
-        "Attempt": attempt.number,
-        "Started": "by itself" if attempt.is_automatic else "by a person",
-        "Took": took,
-        "End": ended,
-        "Message": attempt.message,
-    }
 
 
 def _configuration(job: Job) -> None:
@@ -220,19 +200,38 @@ def _dismiss() -> None:
 
 @st.dialog("Cancel this job?", on_dismiss=_dismiss)
 def _confirm_cancel(user: User, job_id: JobId) -> None:
-    has_begun = runtime().jobs.get(user, job_id).attempt is not None
+    job = runtime().jobs.get(user, job_id)
+    has_begun = job.attempt is not None
     st.write(_WHAT_CANCEL_DOES[has_begun])
+    has_reason = _ask_for_reason(user, job)
     with st.container(horizontal=True):
-        st.button("Cancel the job", key="confirm_cancel", type="primary", on_click=_cancel, args=(user, job_id))
+        st.button(
+            "Cancel the job", key="confirm_cancel", type="primary", on_click=_cancel, args=(user, job_id),
+            disabled=not has_reason,
+        )  # fmt: skip
         st.button("Keep it running" if has_begun else "Keep it", key="confirm_no", on_click=_dismiss_and_rerun)
 
 
 @st.dialog("Delete this job?", on_dismiss=_dismiss)
 def _confirm_delete(user: User, job_id: JobId) -> None:
     st.write("Its forecasts, scores and log are removed for good. The dataset stays.")
+    has_reason = _ask_for_reason(user, runtime().jobs.get(user, job_id))
     with st.container(horizontal=True):
-        st.button("Delete the job", key="confirm_delete", type="primary", on_click=_delete, args=(user, job_id))
+        st.button(
+            "Delete the job", key="confirm_delete", type="primary", on_click=_delete, args=(user, job_id),
+            disabled=not has_reason,
+        )  # fmt: skip
         st.button("Keep it", key="confirm_no", on_click=_dismiss_and_rerun)
+
+
+def _ask_for_reason(user: User, job: Job) -> bool:
+    """Whether there is one, or none is needed: somebody else's job is not touched without."""
+    if job.owner == user.name:
+        return True
+    reason = st.text_input(
+        f"Reason, for {escape(job.owner)} to read", key=_REASON, max_chars=MAX_REASON, placeholder="Why, then Enter"
+    )
+    return bool(reason.strip())
 
 
 def _dismiss_and_rerun() -> None:
@@ -260,12 +259,12 @@ def _clone(user: User, job_id: JobId) -> None:
 @guarded("cancel")
 def _cancel(user: User, job_id: JobId) -> None:
     _dismiss()
-    runtime().jobs.cancel(user, job_id)
+    runtime().jobs.cancel(user, job_id, st.session_state.get(_REASON, ""))
 
 
 @guarded("delete")
 def _delete(user: User, job_id: JobId) -> None:
     _dismiss()
-    runtime().jobs.delete(user, job_id)
+    runtime().jobs.delete(user, job_id, st.session_state.get(_REASON, ""))
     del st.query_params["job"]
     notify("The job is deleted.")

@@ -5,19 +5,35 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import Final, TypeVar
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
 
 import streamlit as st
 from streamlit_autorefresh import st_autorefresh
 
 from pages.ui.format import moment
-from pages.ui.session import runtime, timezone
+from pages.ui.session import as_of_now, runtime, timezone
 from services.domain.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 3
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def fragment(draw: Callable[P, None]) -> Callable[P, None]:
+    """``st.fragment`` for a part that takes the user: each run of its own has the user as they are then.
+
+    Streamlit keeps the arguments of the page's run, and with them rights that may have gone hours ago.
+    """
+
+    @st.fragment
+    @wraps(draw)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        draw(*as_of_now(args), **kwargs)
+
+    return run
 
 
 def last_known(key: str, question: Hashable, read: Callable[[], T]) -> tuple[T, datetime, bool]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
 from services import bootstrap
 from services.bootstrap import Runtime
-from services.domain.access import LOCAL_USER, User
-from services.domain.errors import LoginRefused, NotAllowed
+from services.domain.access import User
+from services.domain.errors import LoginRefused
 from services.domain.login import OWN_LOGIN, SCOPES, Login
+from services.identity import TOKEN
 
 
 def runtime() -> Runtime:
@@ -22,19 +25,15 @@ def runtime() -> Runtime:
 def current_user() -> User:
     """The person in front of this browser.
 
-    Inside Databricks Apps the proxy says who it is, in headers it sets itself; they mean nothing elsewhere, where
-    anybody could send them. On one machine it is its only user.
-
     Raises:
         NotAllowed: inside Databricks Apps without the proxy's word.
     """
-    settings = runtime().settings
-    if not settings.databricks_app_name:
-        return LOCAL_USER
-    name = (st.context.headers.get("X-Forwarded-Email") or "").strip().lower()
-    if not name:
-        raise NotAllowed("use this app", "people signed in through Databricks")
-    return User(name=name, is_admin=name in {admin.lower() for admin in settings.admin_users})
+    return runtime().identity.user(st.context.headers)
+
+
+def as_of_now(arguments: Iterable[Any]) -> tuple[Any, ...]:
+    """What a page was drawn with, with its user as they are now: rights may have gone since."""
+    return tuple(current_user() if isinstance(argument, User) else argument for argument in arguments)
 
 
 def current_login() -> Login:
@@ -48,7 +47,7 @@ def current_login() -> Login:
     """
     if not runtime().settings.databricks_app_name:
         return OWN_LOGIN
-    token = (st.context.headers.get("X-Forwarded-Access-Token") or "").strip()
+    token = (st.context.headers.get(TOKEN) or "").strip()
     if not token:
         raise LoginRefused(
             "This app has no user authorization, so it can't read tables in your name.",

@@ -34,15 +34,18 @@ def pages_for(user: User) -> list[st.Page]:
     return pages
 
 
-def show_health(app: Runtime) -> None:
-    """Say so, and since when, while the states on screen are not being kept up to date."""
+def show_health(app: Runtime, user: User) -> None:
+    """Say so, and since when, while the states on screen are not being kept up to date.
+
+    Why is for admins: the reason may name somebody's run.
+    """
     health = app.reconciler.health
     if health.failing_since is None:
         return
     since = moment(health.failing_since, timezone(), now=app.clock.now())
     st.warning(
         f"Job states could not be refreshed since {since}; what you see may be older than it looks. "
-        f"Running jobs go on. {escape(health.last_error)}",
+        f"Running jobs go on. {escape(health.last_error) if user.is_admin else ''}",
         icon=":material/sync_problem:",
     )
 
@@ -55,7 +58,9 @@ with error_boundary("shell"):
     links.follow()
     with st.sidebar:
         st.caption(f":material/person: {escape(user.name)}")
-    show_health(runtime())
+        if user.doubt:
+            st.caption(f":orange[:material/gpp_maybe: {escape(user.doubt)}]")
+    show_health(runtime(), user)
     show_notices()
     with error_boundary(page.title):
         page.run()

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 
-from pages.ui import links, spec_state, spec_view
+from pages.ui import compute_view, links, spec_state, spec_view
 from pages.ui.errors import guarded, notify
 from pages.ui.format import about, escape
 from pages.ui.session import runtime
@@ -22,6 +22,7 @@ from training.spec import ColumnRoles, ForecastSpec
 from training.workload import estimate
 
 FORM: Final = "_configure"  # {"dataset": id, "request": id, "saved": JSON} of the form on screen
+SIZE: Final = "compute_size"
 MAX_SPEC_BYTES: Final = 1_000_000
 # A kept panel changes only together with its profile; saving a draft changes neither.
 _BY_PANEL: Final[dict[str | type, Any]] = {
@@ -49,6 +50,8 @@ def review(user: User, dataset: Dataset, roles: ColumnRoles, profile: Profile) -
         show = st.error if problem.is_blocking else st.warning
         show(escape(problem.text), icon=":material/error:" if problem.is_blocking else ":material/warning:")
     work = estimate(spec, n_series=profile.n_series, n_rows=profile.n_rows, cores=os.cpu_count() or 1)
+    offer = runtime().jobs.compute_offer(user, dataset, spec)
+    plan = offer.plan(compute_view.size_choice(SIZE) if offer.by_size else None) if offer else None
     with st.grid(2, min_column_width=180):
         st.metric(
             "Model fits",
@@ -56,8 +59,17 @@ def review(user: User, dataset: Dataset, roles: ColumnRoles, profile: Profile) -
             border=True,
             help="How often a model is fitted, backtest included.",
         )
-        st.metric("Estimated time", about(work.seconds), border=True, help="On this machine, once it is its turn.")
-    st.caption(spec_view.models_line(spec, work))
+        st.metric(
+            "Estimated time",
+            compute_view.time_text(plan) if plan else about(work.seconds),
+            border=True,
+            help="From the start of the machines to the end, behind a queue if there is one."
+            if plan
+            else "On this machine, once it is its turn.",
+        )
+    st.caption(spec_view.models_line(spec, None if plan else work))
+    if plan:
+        compute_view.machines(plan)
     st.text_input(
         "Name of the job", key="job_name", max_chars=200, persist_state="page",
         placeholder=f"{dataset.name}, next {spec.frequency.plural(spec.horizon)}",
@@ -109,9 +121,12 @@ def take_file(roles: ColumnRoles) -> None:
 def _create(user: User, dataset: Dataset, roles: ColumnRoles) -> None:
     """Make the job, once per form and configuration however often it is pressed, and go to it."""
     spec = spec_state.get(st.session_state, dataset.dataset_id, roles)
-    request_id = f"{st.session_state[FORM]['request']}-{spec.digest}"
+    size = compute_view.size_chosen(SIZE)
+    request_id = f"{st.session_state[FORM]['request']}-{spec.digest}-{size or ''}"
     name = st.session_state.get("job_name") or ""
-    job = runtime().jobs.create(user, dataset_id=dataset.dataset_id, spec=spec, name=name, request_id=request_id)
+    job = runtime().jobs.create(
+        user, dataset_id=dataset.dataset_id, spec=spec, name=name, request_id=request_id, size=size
+    )
     runtime().datasets.save_draft(user, dataset.dataset_id, spec_json="")
     st.session_state.pop(FORM)
     links.go(links.JOBS, job=job.job_id)

@@ -51,9 +51,11 @@ _DOMINANT: Final = 0.5  # share of the estimated time from which a model is name
 _LONG_S: Final = 60.0  # an estimate nobody needs explained is shorter
 
 
-def models_line(spec: ForecastSpec, work: Estimate) -> str:
-    """The models in a line, and the one that takes most of the time where that is long; Markdown."""
+def models_line(spec: ForecastSpec, work: Estimate | None) -> str:
+    """The models in a line, and on this machine the one that takes most of the time where that is long; Markdown."""
     text = f"**{count(len(spec.models), 'model')}**: {', '.join(spec.models)}."
+    if work is None:
+        return text
     slowest = max(work.by_model, key=lambda model: work.by_model[model])
     seconds = work.by_model[slowest]
     if work.seconds >= _LONG_S and len(spec.models) > 1 and seconds >= _DOMINANT * work.seconds:

@@ -165,6 +165,23 @@ class ComputePlan:
         return cause is Cause.OUT_OF_MEMORY and self.size is not None and self.size is not Size.XL
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeOffer:
+    """What a job can run on.
+
+    Attributes:
+        usual: what the app chooses.
+        by_size: what a user can choose instead; empty where the machines are not ours to choose.
+    """
+
+    usual: ComputePlan
+    by_size: Mapping[Size, ComputePlan]
+
+    def plan(self, size: Size | None) -> ComputePlan:
+        """What the job runs on by the user's choice."""
+        return self.usual if size is None else self.by_size.get(size, self.usual)
+
+
 def plan_compute(
     workload: Workload, settings: ComputeSettings, *, size: Size | None = None, causes: Collection[Cause] = ()
 ) -> ComputePlan:
@@ -290,6 +307,11 @@ def _reason(
         words.append(f"An attempt on size {wanted} ran out of memory.")
     if Cause.SPOT_LOSS in causes:
         words.append("On demand, because the cloud took a spot machine back.")
+    if settings.node_type or settings.instance_pool_id:
+        words.append(
+            f"The app's settings prescribe the machines; time and cost are those of {shape.cores} cores and "
+            f"{shape.memory_gb} GB each."
+        )
     return " ".join(word for word in words if word)
 
 

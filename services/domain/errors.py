@@ -11,10 +11,12 @@ ForecastAppError           everything we raise on purpose; the text is for the u
 ├── StaleJob               somebody else changed the job first: read it again
 ├── StaleDataset           the same of a dataset
 ├── SubmissionRefused      a run that can't be made until somebody changes something
+├── SetupProblem           something of the installation is missing, or not as it must be
 └── Unavailable            something we depend on does not answer
     ├── StoreUnavailable
     ├── ExecutorUnavailable
     ├── TrackingUnavailable
+    ├── DirectoryUnavailable
     └── TablesUnavailable
 """
 
@@ -128,6 +130,15 @@ class SubmissionRefused(ForecastAppError):
         super().__init__(f"The run was refused: {reason.rstrip('.')}. {remedy}".strip())
 
 
+class SetupProblem(ForecastAppError):
+    """Something of the installation is missing or wrong; ``remedy`` names the setting or grant that mends it."""
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        self.message = message
+        self.remedy = remedy
+        super().__init__(f"{message} {remedy}")
+
+
 class Unavailable(ForecastAppError):
     """Something the app depends on does not answer; trying again later may help."""
 
@@ -142,6 +153,10 @@ class ExecutorUnavailable(Unavailable):
 
 class TrackingUnavailable(Unavailable):
     """MLflow does not answer."""
+
+
+class DirectoryUnavailable(Unavailable):
+    """It can't be told now who belongs to a group."""
 
 
 class TablesUnavailable(Unavailable):

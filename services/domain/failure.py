@@ -15,17 +15,21 @@ class Cause(StrEnum):
 
     TRANSIENT = "transient"  # a network fault or a busy service: passes by itself
     LOST = "lost"  # the machine or process vanished without a word
+    EVICTED = "evicted"  # the platform gave its place to somebody else
+    SKIPPED = "skipped"  # the platform never started it, because too much ran already
+    PLATFORM = "platform"  # the platform had an internal error
     SPOT_LOSS = "spot_loss"  # the cloud took a spot machine back
     OUT_OF_MEMORY = "out_of_memory"  # killed for want of memory
     TIME_LIMIT = "time_limit"  # ran longer than allowed
     DATA = "data"  # the file is at fault
     CONFIG = "config"  # the configuration is at fault
     MODEL = "model"  # no model produced a forecast
+    CANCELLED = "cancelled"  # by a person, not through this app
     PERMANENT = "permanent"  # permission, quota: someone must change something first
     INTERNAL = "internal"  # a defect of ours
 
 
-SAME_MACHINES: Final = frozenset({Cause.TRANSIENT, Cause.LOST})
+SAME_MACHINES: Final = frozenset({Cause.TRANSIENT, Cause.LOST, Cause.EVICTED, Cause.SKIPPED, Cause.PLATFORM})
 """Causes that pass by themselves: the same attempt may succeed on the same machines."""
 OTHER_MACHINES: Final = frozenset({Cause.SPOT_LOSS, Cause.OUT_OF_MEMORY})
 """Causes that another attempt avoids on other machines: on demand, or the next size."""
@@ -73,6 +77,12 @@ class RetryPolicy:
     max_retries: int = 3
     delay: timedelta = timedelta(seconds=30)
     jitter: float = 0.2
+
+    @property
+    def longest(self) -> timedelta:
+        """Between two tries, jitter aside."""
+        factor: float = 2**self.max_retries
+        return self.delay * factor
 
     def wait(
         self, cause: Cause, retries_so_far: int, random: float, *, has_other_machines: bool = False

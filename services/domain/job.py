@@ -6,13 +6,16 @@ store writes it only over the version it was read at.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NewType
 
+from services.domain.compute import ComputePlan, Size
 from services.domain.errors import IllegalTransition
 from services.domain.failure import Cause
+from services.domain.stage import StageStart, reached
 
 JobId = NewType("JobId", str)
 DatasetId = NewType("DatasetId", str)
@@ -30,6 +33,12 @@ def job_of(token: str) -> JobId:
     return JobId(token.rpartition("-")[0])
 
 
+def attempt_of(token: str) -> int:
+    """The number of the attempt that a token stands for; 0 when it is no token of ours."""
+    number = token.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
 class JobStatus(StrEnum):
     """What is true of the world while a job has this status."""
 
@@ -37,7 +46,7 @@ class JobStatus(StrEnum):
     SUBMITTING = "SUBMITTING"  # start was asked for; no run has been seen yet, one may exist
     RUNNING = "RUNNING"  # the executor reported a run that has not ended: queued, starting or computing
     CANCELLING = "CANCELLING"  # a cancel was asked for; what the run reaches decides the end
-    CANCELLED = "CANCELLED"  # no run is alive and no results were asked for any more
+    CANCELLED = "CANCELLED"  # no run is alive, and a person wanted it so
     COMPLETED = "COMPLETED"  # the run ended well; its results are in MLflow
     FAILED = "FAILED"  # the last attempt ended badly and none will follow by itself
 
@@ -46,7 +55,7 @@ _S = JobStatus
 TRANSITIONS: Final[dict[JobStatus, frozenset[JobStatus]]] = {
     _S.PENDING: frozenset({_S.SUBMITTING, _S.CANCELLED}),
     _S.SUBMITTING: frozenset({_S.SUBMITTING, _S.RUNNING, _S.CANCELLING, _S.FAILED}),
-    _S.RUNNING: frozenset({_S.RUNNING, _S.COMPLETED, _S.FAILED, _S.CANCELLING, _S.SUBMITTING}),
+    _S.RUNNING: frozenset({_S.RUNNING, _S.COMPLETED, _S.FAILED, _S.CANCELLING, _S.CANCELLED, _S.SUBMITTING}),
     _S.CANCELLING: frozenset({_S.CANCELLED, _S.COMPLETED, _S.FAILED}),
     _S.CANCELLED: frozenset({_S.SUBMITTING}),
     _S.FAILED: frozenset({_S.SUBMITTING}),
@@ -72,6 +81,7 @@ class EventKind(StrEnum):
     """What happened to a job; the rows of its timeline."""
 
     CREATED = "JOB_CREATED"
+    SIZE_CHOSEN = "SIZE_CHOSEN"  # by a person, before the start
     START_REQUESTED = "START_REQUESTED"
     SUBMITTED = "SUBMITTED"
     STARTED = "STARTED"
@@ -115,6 +125,9 @@ class Attempt:
         is_automatic: started by the retry policy, not by a person.
         submitted_at, started_at, ended_at: aware UTC; ``started_at`` when computing began.
         cause, message: why it ended badly.
+        compute: the machines it was sent with; ``None`` where there is nothing to choose, and before it is sent.
+        stages: what its run has gone through, in order, where the executor tells.
+        page_url: the run's page elsewhere; empty until it is known.
     """
 
     number: int
@@ -127,6 +140,17 @@ class Attempt:
     ended_at: datetime | None = None
     cause: Cause | None = None
     message: str = ""
+    compute: ComputePlan | None = None
+    stages: tuple[StageStart, ...] = ()
+    page_url: str = ""
+
+    def run_time(self, now: datetime) -> timedelta:
+        """How long it has computed; one that was over before it was seen to compute counts from its submission."""
+        if self.started_at is not None:
+            return (self.ended_at or now) - self.started_at
+        if self.run_id is not None and self.submitted_at is not None and self.ended_at is not None:
+            return self.ended_at - self.submitted_at
+        return timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +194,7 @@ class Job:
         updated_at: last successful write.
         observed_at: when the world was last looked at successfully while active.
         request_id: the form that made it; creating twice from one form makes one job.
+        size: of the machines, chosen by the user; ``None`` leaves it to the app.
     """
 
     job_id: JobId
@@ -191,6 +216,7 @@ class Job:
     outcome: Outcome | None = None
     error: str = ""
     request_id: str = ""
+    size: Size | None = None
 
     @property
     def is_active(self) -> bool:
@@ -254,6 +280,11 @@ class Job:
         token = token_of(self.job_id, number)
         return (*self.attempts, Attempt(number=number, token=token, is_automatic=is_automatic, submitted_at=now))
 
+    def resized(self, size: Size | None, now: datetime) -> Job:
+        """PENDING: take machines of another size; ``None`` leaves it to the app."""
+        self._require(STARTABLE, "get another size")
+        return replace(self, size=size, updated_at=now)
+
     def start(self, now: datetime) -> Job:
         """PENDING -> SUBMITTING with a first attempt."""
         self._require(STARTABLE, "be started")
@@ -271,10 +302,11 @@ class Job:
             progress=Progress(), step=_SENDING, error="", observed_at=now,
         )  # fmt: skip
 
-    def with_mlflow_run(self, mlflow_run_id: MlflowRunId, now: datetime) -> Job:
-        """Remember the MLflow run made for the latest attempt; still SUBMITTING."""
+    def with_mlflow_run(self, mlflow_run_id: MlflowRunId, now: datetime, *, compute: ComputePlan | None = None) -> Job:
+        """Remember the MLflow run made for the latest attempt, and its machines; still SUBMITTING."""
         self._require(_SUBMITTING, "be sent")
-        return self._to(JobStatus.SUBMITTING, "be sent", now, attempts=self._with_attempt(mlflow_run_id=mlflow_run_id))
+        attempts = self._with_attempt(mlflow_run_id=mlflow_run_id, compute=compute)
+        return self._to(JobStatus.SUBMITTING, "be sent", now, attempts=attempts)
 
     def submission_failed(self, message: str, now: datetime, at: datetime) -> Job:
         """SUBMITTING stays SUBMITTING: the same attempt is sent again with the same token, not before ``at``.
@@ -300,6 +332,17 @@ class Job:
         """A run turned up while cancelling (made before the cancel was known): remember it, to end it."""
         self._require(_CANCELLING, "be cancelled")
         return replace(self, attempts=self._with_attempt(run_id=run_id), updated_at=now)
+
+    def passed_through(self, stages: Iterable[StageStart], page_url: str, now: datetime) -> Job:
+        """RUNNING or CANCELLING: what its run has gone through, and where it is shown; written with what follows."""
+        self._require(_WITH_A_RUN, "be observed")
+        attempt = self.attempts[-1]
+        return replace(
+            self,
+            attempts=self._with_attempt(
+                stages=reached(attempt.stages, stages, now), page_url=page_url or attempt.page_url
+            ),
+        )
 
     def observed(self, *, progress: Progress, step: str, started_at: datetime | None, now: datetime) -> Job:
         """RUNNING or CANCELLING, seen alive; progress never falls within an attempt."""
@@ -328,12 +371,22 @@ class Job:
             return self._to(JobStatus.CANCELLED, "be cancelled", now, step="")
         return self._to(JobStatus.CANCELLING, "be cancelled", now, step=STOPPING, next_attempt_at=None)
 
-    def cancelled(self, now: datetime, message: str = "", ended_at: datetime | None = None) -> Job:
-        """CANCELLING -> CANCELLED: no run is alive."""
-        self._require(_CANCELLING, "be cancelled")
+    def cancelled(
+        self, now: datetime, message: str = "", ended_at: datetime | None = None, cause: Cause | None = None
+    ) -> Job:
+        """CANCELLING -> CANCELLED: no run is alive. RUNNING -> CANCELLED: a person ended its run elsewhere.
+
+        Args:
+            now: aware UTC.
+            message: for a cancel elsewhere, where.
+            ended_at: when the run ended, where that is known.
+            cause: tells a cancel elsewhere.
+        """
+        self._require(_WITH_A_RUN, "be cancelled")
         return self._to(
             JobStatus.CANCELLED, "be cancelled", now,
-            attempts=self._with_attempt(ended_at=ended_at or now, message=message), step="", observed_at=now,
+            attempts=self._with_attempt(ended_at=ended_at or now, message=message, cause=cause),
+            step="", observed_at=now,
         )  # fmt: skip
 
     def completed(self, outcome: Outcome | None, now: datetime, ended_at: datetime | None = None) -> Job:

@@ -12,7 +12,7 @@ from typing import Final
 from services.domain.failure import Cause
 
 _PHRASES: Final[tuple[tuple[Cause, str], ...]] = (
-    # The order decides: a preempted machine also "became unreachable", a killed process is also "lost".
+    # The order decides: a preempted machine also "became unreachable" or was "evicted", a killed process is "lost".
     (
         Cause.SPOT_LOSS,
         r"spot[ _-]?instance|spot_(?:loss|terminat|preempt)|preempt(?:ed|ion|ible)|spot vm|spot eviction",
@@ -22,6 +22,7 @@ _PHRASES: Final[tuple[tuple[Cause, str], ...]] = (
         r"out[ _-]?of[ _-]?memory|\boom\b|oomkilled|exit code 137|java heap space|gc overhead limit|memoryerror"
         r"|cannot allocate memory|python kernel is unresponsive",
     ),
+    (Cause.EVICTED, r"\bevicted\b|\beviction\b"),
     (Cause.TIME_LIMIT, r"timed out after|run timed out|exceeded.{0,30}(?:timeout|maximum run duration)"),
     (
         Cause.PERMANENT,

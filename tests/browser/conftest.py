@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -18,16 +19,23 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.support import chromium
+from tests.support.workspace.loopback import LoopbackWorkspace
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120
 
 
 class Server:
-    """``streamlit run app.py`` on embedded defaults, with its own data folder; can be killed and started again."""
+    """``streamlit run app.py``; can be killed and started again.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        home: where runs leave their folders, and the app its own files.
+        environment: what makes it differ from the embedded defaults.
+    """
+
+    def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
         self.home = home
+        self.environment = environment
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home.parent / f"{home.name}.server.txt"
@@ -35,11 +43,7 @@ class Server:
 
     def start(self) -> None:
         """Start, and return when the app answers as ready."""
-        environment = os.environ | {
-            "FORECAST_HOME": str(self.home),
-            "JOB_POLL_INTERVAL_SECONDS": "1",
-            "MAX_CONCURRENT_RUNS": "1",
-        }
+        environment = {**os.environ, "JOB_POLL_INTERVAL_SECONDS": "1", **self.environment}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -96,9 +100,17 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    running = Server(tmp_path / "home")
+@pytest.fixture(params=["embedded", "cluster"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """The app on this machine alone, and the app that keeps everything in a workspace and trains there."""
+    app_home = {"FORECAST_HOME": str(tmp_path / "home")}
+    if request.param == "embedded":
+        running = Server(tmp_path / "home", app_home | {"MAX_CONCURRENT_RUNS": "1"})
+    else:
+        workspace: LoopbackWorkspace = request.getfixturevalue("loopback")
+        workspace.rest.runs.start_s = 1.0  # so that a cluster's start is seen
+        apart = workspace.environment_of_its_own(f"s{secrets.token_hex(4)}")
+        running = Server(workspace.folder, {**app_home, **apart})
     running.start()
     yield running
     running.stop()

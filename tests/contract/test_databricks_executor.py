@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from services.domain.compute import Cloud, ComputeMode
 from services.domain.errors import ExecutorUnavailable, SubmissionRefused
 from services.domain.failure import Cause
 from services.domain.job import RunId
+from services.domain.stage import Stage, StageStart
 from services.ports import RunState, TableInput
 from tests.contract.test_executor import FOREVER, eventually, in_state, over, seen, submission
 from tests.support.workspace.fixtures import PLAN, scripts_on
@@ -82,6 +84,13 @@ def test_a_run_is_sent_with_its_machines_tags_limits_and_rights(workspace: RestW
         "--panel": "", "--spec": "spec.json", "--mlflow-run-id": "m1", "--tracking-uri": "databricks",
         "--checkpoints": "checkpoints", "--as-of": "2024-06-15",
     }  # fmt: skip
+
+
+def test_admins_of_the_workspace_are_given_no_less_than_they_have(workspace: RestWorkspace) -> None:
+    scripts_on(workspace, viewers="admins").submit(submission())
+    assert workspace.runs.all()[0].request["access_control_list"] == [
+        {"user_name": "ann@example.com", "permission_level": "CAN_VIEW"}
+    ]
 
 
 def test_one_machine_is_driver_and_worker(workspace: RestWorkspace, executor: DatabricksExecutor) -> None:
@@ -166,6 +175,7 @@ def test_another_apps_runs_are_not_taken_for_ours(workspace: RestWorkspace, exec
     executor.submit(replace(submission("b-1"), job_name="named [forecast a-1]"))
     assert executor.find("a-1") is None
     assert executor.tokens() == ("b-1",)
+    assert executor.alive().keys() <= {"b-1"}
 
 
 def test_a_search_for_a_token_goes_no_further_back_than_its_attempt(
@@ -331,9 +341,16 @@ def test_queue_start_and_installation_are_shown_as_steps(
     workspace.runs.hold_queue = False
     for words in ("Starting the cluster", "Installing the libraries"):
         eventually(lambda words=words: seen(executor, run_id).detail == words)
+    installing = seen(executor, run_id)
     running = in_state(executor, run_id, RunState.RUNNING)
     assert running.started_at is not None
     assert datetime.now(UTC) - running.started_at < timedelta(seconds=5)
+    assert [start.stage for start in queued.stages] == [Stage.QUEUED]
+    assert installing.stages[-1] == StageStart(stage=Stage.LIBRARIES, began_at=None)
+    assert [start.stage for start in running.stages] == [Stage.QUEUED, Stage.CLUSTER, Stage.TRAINING]
+    began = [start.began_at for start in running.stages if start.began_at]
+    assert began == sorted(began)
+    assert timedelta(seconds=1) <= began[2] - began[1] < timedelta(seconds=3), "the cluster's start and the libraries"
 
 
 @pytest.mark.parametrize(
@@ -342,7 +359,7 @@ def test_queue_start_and_installation_are_shown_as_steps(
         (SPOT_LOSS, RunState.FAILED, Cause.SPOT_LOSS),
         (DRIVER_LOST, RunState.FAILED, Cause.LOST),
         (OUT_OF_MEMORY, RunState.FAILED, Cause.OUT_OF_MEMORY),
-        (SKIPPED, RunState.FAILED, Cause.TRANSIENT),
+        (SKIPPED, RunState.FAILED, Cause.SKIPPED),
         (USER_CANCELED, RunState.CANCELLED, None),
     ],
     ids=lambda value: getattr(value, "code", None),
@@ -400,11 +417,51 @@ def test_code_is_published_once_under_its_content(workspace: RestWorkspace, tmp_
     assert workspace.tree.path(first.requirements).read_text() == "pandas==2.3.3\n"
     workspace.faults.clear()
     assert package(workspace, tmp_path, root).published() == first
-    assert sum(workspace.faults.calls.values()) <= 4  # nothing is sent again
+    assert sum(workspace.faults.calls.values()) <= 6  # no code is sent again
     (root / "training" / "main.py").write_text("print(2)")
     second = package(workspace, tmp_path, root).published()
     assert second.entry_point != first.entry_point
     assert workspace.tree.path(first.entry_point).read_text() == "print(1)", "a run in flight keeps its code"
+
+
+def test_code_that_nobody_uses_any_more_is_removed(workspace: RestWorkspace, tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    (root / "training").mkdir(parents=True)
+    main = root / "training" / "main.py"
+    folders = []
+    for n in range(4):
+        main.write_text(f"print({n})")
+        entry_point = package(workspace, tmp_path, root).published().entry_point
+        folders.append(workspace.tree.path(entry_point).parents[1])
+    old = time.time() - timedelta(days=31).total_seconds()
+    young = time.time() - timedelta(days=29).total_seconds()
+    unused, half, recent, own = folders
+    (half / "published").unlink()  # by an app that crashed
+    for folder, moment in ((unused, old), (half, old), (recent, young), (own, old)):
+        for path in folder.rglob("*"):
+            os.utime(path, (moment, moment))
+    package(workspace, tmp_path, root).remove_old()
+    assert [folder.exists() for folder in folders] == [False, False, True, True]
+
+
+def test_code_in_use_says_so_once_a_day(workspace: RestWorkspace, tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    (root / "training").mkdir(parents=True)
+    (root / "training" / "main.py").write_text("print(1)")
+    seconds = [0.0]
+    files = VolumeFileStore(Workspace(workspace.config), workspace.volume, tmp_path / "cache")
+    code = TrainingPackage(files, root, seconds=lambda: seconds[0])
+    marker = workspace.tree.path(code.published().entry_point).parents[1] / "published"
+    old = time.time() - timedelta(days=40).total_seconds()
+    os.utime(marker, (old, old))
+    seconds[0] = 23 * 3600.0
+    code.published()
+    assert marker.stat().st_mtime == pytest.approx(old)
+    seconds[0] = 25 * 3600.0
+    code.published()
+    assert marker.stat().st_mtime == pytest.approx(time.time(), abs=60)
+    code.remove_old()
+    assert marker.exists()
 
 
 def test_half_published_code_is_published_again(workspace: RestWorkspace, tmp_path: Path) -> None:

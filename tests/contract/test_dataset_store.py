@@ -19,10 +19,11 @@ from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import StaleDataset
 from services.domain.job import DatasetId
 from services.ports import DatasetStore
+from services.shared_reads import Answers, SharedDatasetStore
 from tests.support.fakes import START
 
 
-@pytest.fixture(params=["memory", "sqlite", "delta"])
+@pytest.fixture(params=["memory", "sqlite", "delta", "shared reads"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatasetStore]:
     match request.param:
         case "memory":
@@ -33,6 +34,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatasetSto
             database.close()
         case "delta":
             yield DeltaDatasetStore(request.getfixturevalue("delta"))
+        case "shared reads":
+            yield SharedDatasetStore(MemoryDatasetStore(), Answers(max_age_s=3600.0))
 
 
 def dataset(dataset_id: str = "d1", **changes: object) -> Dataset:
@@ -150,3 +153,9 @@ def test_records_of_the_first_schema_are_still_there(tmp_path: Path) -> None:
     assert (kept.version, kept.panel_key, kept.taken_on) == (0, "datasets/d1/panel.parquet", START.date())
     assert store.save(kept).version == 1
     database.close()
+
+
+def test_tidying_leaves_records_alone(store: DatasetStore) -> None:
+    store.put(dataset())
+    store.tidy(START + timedelta(days=1))
+    assert store.get(DatasetId("d1")) == dataset()

@@ -13,11 +13,13 @@ import pytest
 
 from services.bootstrap import Runtime, build_runtime
 from services.domain.access import LOCAL_USER
+from services.domain.compute import Size
 from services.domain.failure import Cause
 from services.domain.job import EventKind, Job, JobId, JobStatus
+from services.domain.stage import Stage
 from services.settings import read_settings
 from tests.support.workspace.rest_workspace import RestWorkspace
-from tests.support.workspace.runs import OUT_OF_MEMORY, SPOT_LOSS
+from tests.support.workspace.runs import OUT_OF_MEMORY, SPOT_LOSS, USER_CANCELED
 from training import artifacts
 from training.spec import ColumnRoles, ForecastSpec, ModelName
 
@@ -73,11 +75,13 @@ def running_app(
     built.stop()
 
 
-def started(runtime: Runtime, **spec: object) -> Job:
+def started(runtime: Runtime, size: Size | None = None, **spec: object) -> Job:
     draft = runtime.datasets.receive(LOCAL_USER, filename="sales.csv", stream=io.BytesIO(SALES.encode()))
     dataset = runtime.datasets.keep(LOCAL_USER, draft.dataset_id, runtime.datasets.options(draft), ROLES)
     given = {"roles": ROLES, "freq": "MS", "horizon": 6, "models": (ModelName.SEASONAL_NAIVE, ModelName.NAIVE)}
-    job = runtime.jobs.create(LOCAL_USER, dataset_id=dataset.dataset_id, spec=ForecastSpec.model_validate(given | spec))
+    job = runtime.jobs.create(
+        LOCAL_USER, dataset_id=dataset.dataset_id, spec=ForecastSpec.model_validate(given | spec), size=size
+    )
     return runtime.jobs.start(LOCAL_USER, job.job_id)
 
 
@@ -121,6 +125,9 @@ def test_a_cluster_that_failed_is_followed_by_one_that_avoids_it(
         assert job.status is JobStatus.FAILED
         return
     assert job.status is JobStatus.COMPLETED, job.error
+    sent = [attempt.compute for attempt in job.attempts]
+    assert [plan.size for plan in sent if plan] == [Size.S, Size.M]
+    assert len({attempt.page_url for attempt in job.attempts}) == 2, "each attempt has a run page of its own"
     larger, smaller = (run.task["new_cluster"]["node_type_id"] for run in cluster.runs.all()[:2])
     assert (smaller, larger) == ("m5d.xlarge", "m5d.2xlarge")
     kinds = [event.kind for event in quick.jobs.events(LOCAL_USER, job.job_id)]
@@ -139,6 +146,27 @@ def test_a_cancelled_job_ends_its_run(quick: Runtime, cluster: RestWorkspace) ->
     assert cluster.runs.alone() == []
 
 
+def test_a_run_cancelled_in_databricks_cancels_the_job_and_says_where(quick: Runtime, cluster: RestWorkspace) -> None:
+    cluster.runs.hold_queue = True
+    try:
+        job = until(quick, started(quick).job_id, lambda job: "Databricks queue" in job.step)
+        assert job.attempt is not None
+        assert job.attempt.page_url.startswith(f"{cluster.url}/#job/")
+        assert [start.stage for start in job.attempt.stages] == [Stage.QUEUED]
+        cluster.runs.finish(int(job.attempt.run_id or 0), USER_CANCELED)
+        job = until(quick, job.job_id, lambda job: not job.is_active)
+    finally:
+        cluster.runs.hold_queue = False
+    assert (job.status, job.attempts[0].cause) == (JobStatus.CANCELLED, Cause.CANCELLED)
+    assert "in Databricks" in job.attempts[0].message
+
+
+def test_a_chosen_size_is_the_size_of_the_cluster(quick: Runtime, cluster: RestWorkspace) -> None:
+    job = until(quick, started(quick, size=Size.M).job_id, lambda job: not job.is_active)
+    assert job.status is JobStatus.COMPLETED, job.error
+    assert cluster.runs.all()[0].task["new_cluster"]["node_type_id"] == "m5d.2xlarge"
+
+
 def test_a_refused_run_fails_at_once_and_names_the_grant(quick: Runtime, cluster: RestWorkspace) -> None:
     message = "6f1c does not have CAN_USE permission on cluster policy ABC"
     cluster.faults.answer(403, on="runs/submit", message=message)
@@ -154,6 +182,9 @@ def test_an_app_that_crashed_after_sending_takes_its_run_up_again(quick: Runtime
     job = until(quick, started(quick).job_id, lambda job: not job.is_active)
     assert job.status is JobStatus.COMPLETED, job.error
     assert len(cluster.runs.all()) == before + 1
+    assert job.attempts[0].compute is not None, "planned before it was sent"
+    assert job.attempts[0].compute.node_type == cluster.runs.all()[0].task["new_cluster"]["node_type_id"]
+    assert [start.stage for start in job.attempts[0].stages][-1] is Stage.TRAINING
 
 
 def test_what_training_found_wrong_is_what_the_user_reads(runtime: Runtime, cluster: RestWorkspace) -> None:

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -355,3 +356,39 @@ def test_every_trouble_is_one_that_passes_or_one_that_is_told() -> None:
 def test_a_request_is_never_waited_for_longer_than_a_person_would() -> None:
     patience = Patience()
     assert patience.total_s + patience.request_s + patience.statement_s <= 40
+
+
+def row_count(warehouse: SqlWarehouse, database: DeltaDatabase, table: str) -> int:
+    with delta_database(warehouse, database.tables) as other:
+        return int(other.rows(own(f"SELECT count(*) AS n FROM {table}"))[0]["n"])
+
+
+@pytest.mark.parametrize("cut_at", ["INSERT", "DELETE"])
+def test_a_row_of_a_job_whose_delete_was_cut_short_is_removed_later_and_its_trail_stays(
+    store: DeltaJobStore, database: DeltaDatabase, warehouse: SqlWarehouse, cut_at: str
+) -> None:
+    read = added(store)
+    warehouse.faults.arm(SqlFault.FORBIDDEN, on=f"ExecuteStatement {cut_at}", times=99)
+    store.delete(read, event(read, EventKind.DELETED))
+    warehouse.faults.clear()
+    jobs = database.tables.jobs
+    store.tidy(START)
+    assert row_count(warehouse, database, jobs) == 1, "somebody may be about to remove it"
+    DeltaJobStore(database).tidy(START + timedelta(seconds=1))
+    assert row_count(warehouse, database, jobs) == 0
+    assert kinds(store) == [EventKind.CREATED, EventKind.DELETED]
+
+
+def test_a_row_of_a_dataset_whose_delete_was_cut_short_is_removed_later(
+    database: DeltaDatabase, warehouse: SqlWarehouse
+) -> None:
+    store = DeltaDatasetStore(database)
+    store.put(dataset())
+    warehouse.faults.arm(SqlFault.FORBIDDEN, on="ExecuteStatement DELETE", times=99)
+    store.delete(dataset())
+    warehouse.faults.clear()
+    datasets = database.tables.datasets
+    store.tidy(datetime.now(UTC) - timedelta(minutes=1))
+    assert row_count(warehouse, database, datasets) == 1, "somebody may be about to remove it"
+    store.tidy(datetime.now(UTC) + timedelta(minutes=1))
+    assert row_count(warehouse, database, datasets) == 0

@@ -425,6 +425,7 @@ def test_forgetting_removes_an_ended_run_and_refuses_a_living_one(executor: Exec
     over(executor, ended)
     in_state(executor, alive, RunState.RUNNING)
     assert executor.tokens() == ("a-1", "b-1")
+    assert executor.alive() == {"b-1": alive}
     executor.forget(ended)  # its supervisor may still be on its way out
     executor.forget(ended)
     with pytest.raises(ExecutorUnavailable, match="has not ended"):
@@ -437,6 +438,7 @@ def test_forgetting_removes_an_ended_run_and_refuses_a_living_one(executor: Exec
 
 def test_before_the_first_run_there_is_none_to_list(executor: Executor) -> None:
     assert executor.tokens() == ()
+    assert executor.alive() == {}
 
 
 def test_a_folder_that_can_not_be_written_is_an_executor_that_does_not_answer(tmp_path: Path) -> None:

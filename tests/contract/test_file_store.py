@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -238,3 +239,22 @@ def test_no_key_leads_out_of_the_root(text: str) -> None:
         return
     root = Path("/root/of/files")
     assert (root / key).resolve().is_relative_to(root)
+
+
+def test_folders_are_listed_by_name(store: FileStore) -> None:
+    assert store.folders("code") == ()
+    for key in ("code/b/training/main.py", "code/a/published", "code/file", "other/c/x"):
+        store.write(key, io.BytesIO(b""))
+    assert store.folders("code") == ("a", "b")
+    assert store.folders("code/a") == ()
+
+
+def test_a_file_says_when_it_was_last_written(store: FileStore) -> None:
+    assert store.written_at("code/a/published") is None
+    for _ in range(2):
+        before = datetime.now(UTC) - timedelta(seconds=1)  # the Files API tells whole seconds
+        store.write("code/a/published", io.BytesIO(b""))
+        written_at = store.written_at("code/a/published")
+        assert written_at is not None
+        assert before <= written_at <= datetime.now(UTC)
+    assert store.written_at("code/a") is None

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +24,7 @@ from services.adapters.delta.warehouse import Warehouse
 from services.adapters.memory.stores import MemoryJobStore
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.jobs import SqliteJobStore
+from services.domain.compute import Size
 from services.domain.errors import StaleJob, StoreUnavailable
 from services.domain.failure import Cause
 from services.domain.job import (
@@ -38,15 +39,19 @@ from services.domain.job import (
     Progress,
     RunId,
 )
+from services.domain.stage import Stage, StageStart
 from services.ports import JobFilter, JobStore
+from services.shared_reads import Answers, SharedJobStore
 from tests.support.fakes import START
 from tests.support.workspace.delta import fresh_schema
+from tests.support.workspace.fixtures import PLAN
 from tests.support.workspace.sql_server import SqlWarehouse
 
+FOREVER_S = 3600.0  # so that what is seen is seen because it was written, not because time went by
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(params=["memory", "sqlite", "delta"])
+@pytest.fixture(params=["memory", "sqlite", "delta", "shared reads"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     match request.param:
         case "memory":
@@ -57,6 +62,22 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
             database.close()
         case "delta":
             yield DeltaJobStore(request.getfixturevalue("delta"))
+        case "shared reads":
+            yield SharedJobStore(MemoryJobStore(), Answers(FOREVER_S))
+
+
+def test_an_attempt_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    database = Database(tmp_path / "state.db")
+    store = SqliteJobStore(database)
+    kept = store.add(job().start(START), event(job()))
+    earlier = (
+        '[{"number": 1, "token": "j1-1", "run_id": null, "mlflow_run_id": null, "is_automatic": false,'
+        f' "submitted_at": "{START.isoformat()}", "started_at": null, "ended_at": null, "cause": null, "message": ""}}]'
+    )
+    with database.writing() as connection:
+        connection.execute("UPDATE jobs SET attempts_json = ?", (earlier,))
+    assert store.get(kept.job_id) == kept
+    database.close()
 
 
 @pytest.fixture
@@ -99,9 +120,11 @@ def test_a_job_comes_back_as_it_went_in(store: JobStore) -> None:
     later = START + timedelta(seconds=3, microseconds=7)
     made = (
         job(name="Ünï ✓ '; DROP TABLE jobs; --", request_id="form-1")
+        .resized(Size.XL, later)
         .start(later)
-        .with_mlflow_run(MlflowRunId("m1"), later)
+        .with_mlflow_run(MlflowRunId("m1"), later, compute=PLAN)
         .accepted(RunId("r1"), "Queued", later)
+        .passed_through((StageStart(stage=Stage.QUEUED, began_at=later),), "https://workspace/#job/1/run/1", later)
         .observed(
             progress=Progress(percent=33.25, step="XGBoost", heartbeat_at=later), step="s", started_at=later, now=later
         )
@@ -212,6 +235,40 @@ def test_counts_have_every_status(store: JobStore) -> None:
     assert store.counts("bob")[JobStatus.SUBMITTING] == 0
 
 
+def test_usage_is_summed_up_by_owner_over_every_attempt(store: JobStore) -> None:
+    def at(minutes: float) -> datetime:
+        return START + timedelta(minutes=minutes)
+
+    def seen(of: Job, minutes: float) -> Job:
+        return of.observed(progress=Progress(), step="", started_at=at(minutes), now=at(minutes))
+
+    lost = job("a").start(at(0)).accepted(RunId("r1"), "", at(1))
+    lost = seen(lost, 2).retry_by_itself(Cause.LOST, "gone", at(5), at(6))
+    going_on = seen(lost.accepted(RunId("r2"), "", at(6)), 7)
+    waiting = job("b").start(at(1)).accepted(RunId("r3"), "", at(2))
+    quick = job("c", owner="bob").start(at(0.5)).accepted(RunId("r4"), "", at(1)).completed(None, at(4), at(3.25))
+    refused = job("d", owner="bob").start(at(0)).failed(Cause.PERMANENT, "no", at(9))
+    older = job("e", owner="Ünï'", created_at=at(-60))
+    for made in (quick, refused, older, going_on, waiting, job("f")):
+        store.add(made, event(made))
+    ann, bob, uni = store.usage(JobFilter(), at(10) + timedelta(microseconds=7))
+    assert [usage.owner for usage in (ann, bob, uni)] == ["ann", "bob", "Ünï'"]
+    assert ann.run_time.total_seconds() == pytest.approx((3 + 3) * 60, abs=0.01)
+    assert bob.run_time.total_seconds() == pytest.approx(2.75 * 60, abs=0.01)
+    assert uni.run_time == timedelta()
+    assert ann.counts == dict.fromkeys(JobStatus, 0) | {JobStatus.RUNNING: 2, JobStatus.PENDING: 1}
+    assert (ann.n_jobs, ann.n_active, bob.n_jobs, bob.n_active) == (3, 2, 2, 0)
+    (late,) = store.usage(JobFilter(created_from=START, owner="bob", statuses=frozenset({JobStatus.FAILED})), at(10))
+    assert (late.owner, late.n_jobs, late.run_time) == ("bob", 1, timedelta())
+    assert store.usage(JobFilter(owner="nobody"), at(10)) == ()
+
+
+def test_a_deleted_job_is_used_no_more(store: JobStore) -> None:
+    gone = added(store)
+    store.delete(gone, event(gone, EventKind.DELETED))
+    assert store.usage(JobFilter(), START) == ()
+
+
 def test_active_jobs_come_oldest_first(store: JobStore) -> None:
     statuses = list(JobStatus)
     for n, status in enumerate(statuses):
@@ -282,6 +339,12 @@ class TwoStores(RuleBasedStateMachine):
         )  # fmt: skip
         return self.both(lambda store: store.add(made, event(made)))
 
+    @rule(target=known, read=known, detail=TEXT)
+    def move_on(self, read: Job, detail: str) -> object:
+        self.both(lambda store: store.active())
+        answer = self.both(lambda store: store.save(replace(read, step=detail)))
+        return read if answer == "stale" else answer
+
     @rule(target=known, read=known, status=st.sampled_from(JobStatus), detail=TEXT)
     def save(self, read: Job, status: JobStatus, detail: str) -> object:
         changed = replace(read, status=status, step=detail)
@@ -305,6 +368,13 @@ class TwoStores(RuleBasedStateMachine):
     @rule(read=known)
     def look(self, read: Job) -> None:
         self.both(lambda store: (store.get(read.job_id), store.events(read.job_id)))
+
+
+def test_shared_reads_answer_as_a_dictionary_does() -> None:
+    run_state_machine_as_test(
+        lambda: TwoStores(SharedJobStore(MemoryJobStore(), Answers(FOREVER_S))),
+        settings=settings(max_examples=100, stateful_step_count=30, deadline=None, database=None),
+    )
 
 
 def test_sqlite_answers_as_a_dictionary_does(tmp_path: Path) -> None:
@@ -348,6 +418,7 @@ from pathlib import Path
 from dataclasses import replace
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.jobs import SqliteJobStore
+from services.domain.compute import Size
 from services.domain.errors import StaleJob
 from services.domain.job import JobId
 store = SqliteJobStore(Database(Path({path!r})))
@@ -481,3 +552,20 @@ def test_ten_thousand_jobs_are_listed_by_index(database: Database) -> None:
     assert page.jobs[0].job_id == "j9957"
     assert template.owner == "nobody"
     assert took < 0.5
+
+
+def test_known_are_the_jobs_that_are_there(store: JobStore) -> None:
+    for name in ("j1", "j2", "j3"):
+        added(store, name)
+    gone = added(store, "j4")
+    store.delete(gone, event(gone, EventKind.DELETED))
+    assert store.known([JobId("j1"), JobId("j3"), JobId("j4"), JobId("j'5")]) == {"j1", "j3"}
+    assert store.known([]) == frozenset()
+
+
+def test_tidying_leaves_jobs_and_trails_alone(store: JobStore) -> None:
+    gone, kept = added(store, "j1"), added(store, "j2")
+    store.delete(gone, event(gone, EventKind.DELETED))
+    store.tidy(START + timedelta(days=1))
+    assert store.get(kept.job_id) == kept
+    assert [e.kind for e in store.events(gone.job_id)] == [EventKind.CREATED, EventKind.DELETED]

@@ -40,7 +40,9 @@ def test_groups_have_members(workspace: RestWorkspace, client: WorkspaceClient) 
     workspace.identity.groups["finance-admins"] |= {"ann@example.com", APP_CLIENT_ID}
     workspace.identity.groups["others"] |= {"bob@example.com"}
     (group,) = client.groups.list(filter='displayName eq "finance-admins"')
-    assert {member.value for member in group.members or ()} == {"ann@example.com", APP_CLIENT_ID}
+    assert {member.display for member in group.members or ()} == {"ann@example.com", APP_CLIENT_ID}
+    (ann,) = client.users.list(filter='userName eq "Ann@Example.com"')
+    assert ann.id in {member.value for member in group.members or ()}
     assert [group.display for group in client.current_user.me().groups or ()] == ["finance-admins"]
 
 

@@ -194,6 +194,25 @@ def test_a_deleted_run_is_gone_with_its_artifacts(
     assert results.file(run_id, artifacts.SPEC) is None
 
 
+def test_open_are_the_runs_that_nobody_ended(tracker: MlflowTracker, connection: Connection) -> None:
+    opened = [tracker.open_run(job_id=JobId("open"), attempt=n, owner="ann", name="Sales") for n in (1, 2)]
+    tracker.close_run(opened[0], status="FINISHED")
+    with connection.client() as (client, experiment_id):
+        strange = client.create_run(experiment_id)  # somebody's own, in our experiment
+    found = tracker.open_runs()
+    assert found[opened[1]] == (JobId("open"), 2)
+    assert not {opened[0], strange.info.run_id} & found.keys()
+    assert status(connection, opened[0]) == "FINISHED"
+
+
+def test_all_runs_of_a_job_are_deleted_and_no_others(tracker: MlflowTracker) -> None:
+    runs = [tracker.open_run(job_id=JobId("gone"), attempt=n, owner="ann", name="Sales") for n in (1, 2)]
+    other = tracker.open_run(job_id=JobId("gone1"), attempt=1, owner="ann", name="Sales")
+    for _ in range(2):
+        tracker.delete_runs(JobId("gone"))
+    assert tracker.report([*runs, other]).keys() == {other}
+
+
 def test_a_connection_made_later_finds_the_same_runs(sqlite: MlflowConnection) -> None:
     run_id = MlflowTracker(sqlite).open_run(job_id=JobId("later"), attempt=1, owner="ann", name="Sales")
     later = MlflowConnection(sqlite._database, sqlite._artifacts, experiment_name="forecasts")

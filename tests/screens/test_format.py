@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pages.ui import format as f
+from services.domain.compute import ComputeMode, Size
+from tests.support.workspace.fixtures import PLAN
 
 
 @pytest.mark.parametrize(
@@ -97,3 +100,28 @@ def test_long_text_keeps_its_beginning_and_end() -> None:
     short = f.shorten("a" * 50 + "end", 20)
     assert len(short) == 20
     assert short.endswith("end")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"size": Size.M, "node_type": "m5d.2xlarge"}, "M · 1 × m5d.2xlarge"),
+        ({"size": Size.L, "workers": 4, "is_spot": True}, "L · 5 × m5d.xlarge, spot"),
+        ({"node_type": ""}, "S · 1 × machine of the pool"),
+        ({"mode": ComputeMode.SERVERLESS, "size": None, "node_type": ""}, "Serverless"),
+        ({"mode": ComputeMode.DEDICATED, "size": None, "node_type": ""}, "Dedicated cluster"),
+    ],
+)
+def test_machines_fit_a_table_cell(changes: dict[str, object], text: str) -> None:
+    assert f.compute_text(replace(PLAN, **changes)) == text  # type: ignore[arg-type]
+
+
+def test_without_a_plan_there_are_no_machines_to_name() -> None:
+    assert f.compute_text(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(0.001, "under 0.01 USD"), (0.354, "about 0.35 USD"), (1234.5, "about 1,234 USD")]
+)
+def test_a_price_has_the_digits_it_has(amount: float, text: str) -> None:
+    assert f.usd(amount) == text

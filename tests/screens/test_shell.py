@@ -8,14 +8,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from pages.ui import session
 from services import bootstrap
 from services.domain.access import LOCAL_USER, User
-from services.domain.errors import NotAllowed
+from services.domain.errors import DirectoryUnavailable, NotAllowed
+from services.identity import Identity
 from services.ports import JobFilter, JobPage
-from services.settings import Settings
-from tests.support.screens import Stage, texts
+from tests.support.screens import PAGES, Stage, texts
 
 
 @pytest.mark.parametrize("page", ["", "upload", "configure", "jobs", "results", "admin"])
@@ -56,11 +57,18 @@ def test_a_defect_in_a_callback_is_shown_too(stage: Stage, monkeypatch: pytest.M
     assert "incident number" in texts(app)
 
 
+class Broken:
+    """A workspace that can't say who is in a group."""
+
+    def is_member(self, user: str, group: str, *, token: str | None) -> bool:
+        raise DirectoryUnavailable("Databricks is on holiday.")
+
+
 @pytest.fixture
 def in_apps(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Inside Databricks Apps; returns the headers that the proxy sends."""
-    settings = Settings(databricks_app_name="forecast", admin_users=("Boss@example.com",))
-    bootstrap.install(replace(stage.runtime, settings=settings))
+    identity = Identity(is_behind_proxy=True, admin_users=("Boss@example.com",), admin_group="admins", groups=Broken())
+    bootstrap.install(replace(stage.runtime, identity=identity))
     headers: dict[str, str] = {}
     monkeypatch.setattr(session.st, "context", SimpleNamespace(headers=headers, timezone=None))
     return headers
@@ -75,6 +83,36 @@ def test_inside_databricks_apps_the_proxy_says_who_it_is(in_apps: dict[str, str]
 def test_inside_databricks_apps_nobody_gets_in_without_the_proxys_word(in_apps: dict[str, str]) -> None:
     with pytest.raises(NotAllowed, match="signed in through Databricks"):
         session.current_user()
+
+
+@pytest.mark.parametrize("page", ["home", "upload", "configure", "jobs", "results", "admin"])
+def test_a_page_file_by_itself_refuses_who_is_nobody(in_apps: dict[str, str], stage: Stage, page: str) -> None:
+    stage.completed("a", name="Secret")
+    stage.dataset(name="secret.csv")
+    app = AppTest.from_file(PAGES / f"{page}.py")
+    app.query_params.update({"job": "a", "dataset": "d1"})
+    app.run()
+    assert app.exception  # no shell, so no boundary that says it in words
+    assert not app.title
+    assert "ecret" not in texts(app)
+    assert not app.dataframe
+    in_apps["X-Forwarded-Email"] = "ann@example.com"
+    app.query_params.clear()
+    assert app.run().title
+
+
+def test_the_shell_refuses_who_is_nobody_with_a_sentence(in_apps: dict[str, str], stage: Stage) -> None:
+    app = stage.open()
+    assert r"signed in through Databricks" in texts(app)
+    assert not app.title
+
+
+def test_rights_that_could_not_be_checked_are_told_and_there_are_none(in_apps: dict[str, str], stage: Stage) -> None:
+    in_apps["X-Forwarded-Email"] = "ann@example.com"
+    app = stage.open()
+    assert any("Databricks is on holiday" in caption.value for caption in app.sidebar.caption)
+    with pytest.raises(ValueError, match="admin"):
+        app.switch_page("../admin.py")
 
 
 @pytest.mark.usefixtures("stage")

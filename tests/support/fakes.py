@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from services.domain.errors import ExecutorUnavailable, TrackingUnavailable
 from services.domain.failure import Cause
-from services.domain.job import JobId, MlflowRunId, Outcome, Progress, RunId
-from services.ports import Observation, RunReport, RunState, Submission
+from services.domain.job import Job, JobEvent, JobId, MlflowRunId, Outcome, Progress, RunId, attempt_of, job_of
+from services.ports import JobStore, Observation, RunReport, RunState, Submission
 from training.errors import TrainingFailure
 
+_T = TypeVar("_T")
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
@@ -93,6 +95,10 @@ class ScriptedExecutor:
         self.forgotten.append(run_id)
         self.runs.pop(run_id, None)
 
+    def alive(self) -> Mapping[str, RunId]:
+        self._answer()
+        return {run_id: run_id for run_id, run in self.runs.items() if not run.state.is_over}
+
     def tokens(self) -> tuple[str, ...]:
         self._answer()
         return tuple(sorted(self.runs))
@@ -146,6 +152,16 @@ class FakeTracker:
         self._answer()
         self.closed.setdefault(run_id, status)
 
+    def open_runs(self) -> Mapping[MlflowRunId, tuple[JobId, int]]:
+        self._answer()
+        made = {run_id: run_id.removeprefix("mlflow-") for run_id in self.reports if run_id not in self.closed}
+        return {run_id: (job_of(token), attempt_of(token)) for run_id, token in made.items()}
+
+    def delete_runs(self, job_id: JobId) -> None:
+        self._answer()
+        for run_id in [run_id for run_id in self.reports if run_id.rpartition("-")[0] == f"mlflow-{job_id}"]:
+            self.delete_run(run_id)
+
     def delete_run(self, run_id: MlflowRunId) -> None:
         self._answer()
         self.deleted.append(run_id)
@@ -173,3 +189,45 @@ class FakeTracker:
     def _answer(self) -> None:
         if self.is_down:
             raise TrackingUnavailable("MLflow does not answer")
+
+
+class CrashError(BaseException):
+    """The app process dies here."""
+
+
+class ShakyJobStore:
+    """A ``JobStore`` over another one, of whose next writes one may go wrong."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._armed: tuple[BaseException, bool] | None = None
+        self._skip = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def arm(self, error: BaseException, *, is_after: bool, skip: int = 0) -> None:
+        """Raise it at the next write but so many, before or after it takes effect."""
+        self._armed, self._skip = (error, is_after), skip
+
+    def heal(self) -> None:
+        """Nothing goes wrong any more."""
+        self._armed = None
+
+    def add(self, job: Job, event: JobEvent) -> Job:
+        return self._write(lambda: self._store.add(job, event))
+
+    def save(self, job: Job, events: Sequence[JobEvent] = ()) -> Job:
+        return self._write(lambda: self._store.save(job, events))
+
+    def delete(self, job: Job, event: JobEvent) -> None:
+        self._write(lambda: self._store.delete(job, event))
+
+    def _write(self, write: Callable[[], _T]) -> _T:
+        if self._armed is None or self._skip:
+            self._skip = max(0, self._skip - 1)
+            return write()
+        (error, is_after), self._armed = self._armed, None
+        if is_after:
+            write()
+        raise error

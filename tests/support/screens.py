@@ -32,9 +32,11 @@ from services.domain.job import (
     RunId,
 )
 from services.jobs import JobService, Limits
-from services.ports import RunState
+from services.left_overs import LeftOvers
+from services.ports import Plan, Probe, RunState
 from services.reconciler import Health
 from services.results import ResultService
+from services.self_check import SelfCheck
 from services.settings import Settings
 from services.tables import TableService
 from tests.support.fakes import START, FakeClock, FakeTracker, ScriptedExecutor
@@ -69,21 +71,24 @@ class Stage:
     reconciler: StandingReconciler = field(default_factory=StandingReconciler)
     jobs: MemoryJobStore = field(default_factory=MemoryJobStore)
     datasets: MemoryDatasetStore = field(default_factory=MemoryDatasetStore)
-
+    probes: dict[str, Probe] = field(default_factory=dict)
     tables: MemoryTables = field(default_factory=MemoryTables)
+    plan: Plan | None = None
 
     def __post_init__(self) -> None:
         self.files = LocalFileStore(self.folder / "files")
         self.results = FolderResults(self.folder / "artifacts")
+        self.self_check = SelfCheck(self.probes, self.clock)
         ids = count(1)
 
         def new_id() -> str:
             return f"id{next(ids)}"
 
-        shared = {"jobs": self.jobs, "executor": self.executor, "tracker": self.tracker, "clock": self.clock}
+        left_overs = LeftOvers(jobs=self.jobs, files=self.files, executor=self.executor, tracker=self.tracker)
         service = JobService(
-            **shared, datasets=self.datasets, files=self.files, limits=Limits(per_user=5, overall=10),
-            wake=lambda: None, new_id=new_id,
+            jobs=self.jobs, datasets=self.datasets, executor=self.executor, left_overs=left_overs, clock=self.clock,
+            limits=Limits(per_user=5, overall=10), wake=lambda: None, notice=lambda _: None, new_id=new_id,
+            plan=self.plan,
         )  # fmt: skip
         self.runtime = bootstrap.install(
             Runtime(
@@ -95,6 +100,8 @@ class Stage:
                 ),
                 results=ResultService(jobs=service, results=self.results),
                 reconciler=self.reconciler,
+                self_check=self.self_check,
+                is_store_well=lambda: True,
             )
         )
 

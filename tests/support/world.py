@@ -14,8 +14,9 @@ from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.failure import RetryPolicy
 from services.domain.job import DatasetId, Job, JobId
 from services.jobs import JobService, Limits
-from services.lifecycle import Lifecycle, Plan
-from services.ports import DatasetStore, Executor, JobStore
+from services.left_overs import LeftOvers
+from services.lifecycle import Lifecycle
+from services.ports import DatasetStore, Executor, JobStore, Plan
 from services.reconciler import Reconciler
 from tests.support.fakes import START, FakeClock, FakeTracker, ScriptedExecutor
 from training.spec import ColumnRoles, ForecastSpec
@@ -72,16 +73,23 @@ class World:
         if self.datasets.get(dataset.dataset_id) is None:
             self.datasets.put(dataset)
         self.files.write(dataset.panel_key, io.BytesIO(b"panel"))
-        self.service = JobService(
+        self.left_overs = LeftOvers(
             jobs=self.jobs,
-            datasets=self.datasets,
             files=self.files,
             executor=self.other_executor or self.executor,
             tracker=self.tracker,
+        )
+        self.service = JobService(
+            jobs=self.jobs,
+            datasets=self.datasets,
+            executor=self.other_executor or self.executor,
+            left_overs=self.left_overs,
             clock=self.clock,
             limits=self.limits,
             wake=self._wake,
+            notice=lambda is_active: self.reconciler.notice(is_active),
             new_id=lambda: f"job{next(ids)}",
+            plan=self.plan,
         )
         self.lifecycle = Lifecycle(
             jobs=self.jobs,
@@ -102,6 +110,7 @@ class World:
             lifecycle=self.lifecycle,
             clock=self.clock,
             poll_s=5,
+            before_sleep=self.left_overs.end_unwanted,
         )
 
     def _wake(self) -> None:

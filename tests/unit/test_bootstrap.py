@@ -13,11 +13,14 @@ from starlette.requests import Request
 
 from services import bootstrap
 from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.jobs import SqliteJobStore
 from services.api.routes import ROUTES, health
 from services.bootstrap import Runtime, build_runtime
 from services.domain.access import LOCAL_USER
 from services.domain.errors import StoreUnavailable
+from services.domain.job import DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
 from services.settings import SettingsError, read_settings
+from tests.support.fakes import START
 
 
 @pytest.fixture
@@ -81,6 +84,23 @@ def test_a_store_that_can_not_be_opened_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable):
         Database(tmp_path / "file" / "state.db")
+
+
+def test_tidying_finishes_a_deletion_that_was_cut_short_and_leaves_strangers_alone(runtime: Runtime) -> None:
+    file = Database(runtime.settings.state_db)
+    store = SqliteJobStore(file)
+    job = Job(
+        job_id=JobId("gone"), owner="ann", name="Sales", dataset_id=DatasetId("d1"), dataset_name="sales.csv",
+        spec_json="{}", status=JobStatus.PENDING, version=0, created_at=START, updated_at=START,
+    )  # fmt: skip
+    for write, kind in ((store.add, EventKind.CREATED), (store.delete, EventKind.DELETED)):
+        write(job, JobEvent(job_id=job.job_id, at=START, kind=kind, actor="ann"))
+    file.close()
+    left, elsewhere = (runtime.settings.files_dir / "jobs" / name for name in ("gone", "elsewhere"))
+    for folder in (left, elsewhere):
+        folder.mkdir(parents=True)
+    runtime.tidy()
+    assert (left.exists(), elsewhere.exists()) == (False, True)
 
 
 def test_people_s_tables_need_a_workspace_and_a_warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,3 +122,10 @@ def test_a_spec_has_a_workload() -> None:
     load = Workload.of(make_spec(), n_rows=12_000, n_series=100)
     assert load.spread_s > 0
     assert load.driver_s > 0
+
+
+@pytest.mark.parametrize("own", [{"node_type": "m6i.xlarge"}, {"instance_pool_id": "pool-1"}])
+def test_an_estimate_for_prescribed_machines_says_what_it_was_made_for(own: dict[str, str]) -> None:
+    load = Workload(n_rows=1, n_series=1, n_models=1, n_windows=1, spread_s=1, driver_s=0)
+    assert "those of 4 cores and 16 GB" in plan_compute(load, ComputeSettings(**own)).reason  # type: ignore[arg-type]
+    assert "those of" not in plan_compute(load, ComputeSettings()).reason

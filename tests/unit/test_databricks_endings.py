@@ -24,6 +24,7 @@ from services import ports
 from services.adapters.databricks.endings import CODES, ENDED, LIFE_CYCLES, RESULTS, STATES, TYPES, observation
 from services.domain.failure import Cause
 from services.domain.job import RunId
+from services.domain.stage import Stage
 
 R1 = RunId("1")
 S = ports.RunState
@@ -86,10 +87,10 @@ def test_every_end_says_what_happened(code: TerminationCodeCode) -> None:
         (ended(TerminationCodeCode.CANCELED, result=RunResultState.TIMEDOUT), S.FAILED, Cause.TIME_LIMIT),
         (ended(TerminationCodeCode.CANCELED, result=RunResultState.CANCELED), S.FAILED, Cause.LOST),
         (ended(result=RunResultState.CANCELED), S.CANCELLED, None),
-        (ended(life_cycle=RunLifeCycleState.SKIPPED), S.FAILED, Cause.TRANSIENT),
-        (ended(life_cycle=RunLifeCycleState.INTERNAL_ERROR), S.FAILED, Cause.TRANSIENT),
+        (ended(life_cycle=RunLifeCycleState.SKIPPED), S.FAILED, Cause.SKIPPED),
+        (ended(life_cycle=RunLifeCycleState.INTERNAL_ERROR), S.FAILED, Cause.PLATFORM),
         (ended(kind=TerminationTypeType.CLOUD_FAILURE), S.FAILED, Cause.TRANSIENT),
-        (ended(), S.FAILED, Cause.TRANSIENT),
+        (ended(), S.FAILED, Cause.PLATFORM),
     ],
     ids=["a user", "its time limit", "the platform", "no code", "skipped", "internal error", "type only", "nothing"],
 )  # fmt: skip
@@ -165,3 +166,19 @@ def test_computing_begins_after_queue_and_cluster_start() -> None:
     assert seen.started_at is not None
     assert seen.ended_at is not None
     assert (seen.ended_at - seen.started_at).total_seconds() == 700
+
+
+def test_stages_are_timed_by_the_task_because_a_run_of_tasks_has_no_times_of_its_own() -> None:
+    task = RunTask(task_key="t", start_time=1_060_000, setup_duration=300_000, execution_duration=600_000)
+    run = BaseRun(
+        run_id=1, start_time=1_000_000, end_time=2_000_000, queue_duration=60_000, setup_duration=0,
+        execution_duration=0, status=RunStatus(state=RunLifecycleStateV2State.TERMINATED), tasks=[task],
+    )  # fmt: skip
+    seconds = {start.stage: start.began_at and start.began_at.timestamp() for start in observation(R1, run).stages}
+    assert seconds == {Stage.QUEUED: 1_000, Stage.CLUSTER: 1_060, Stage.TRAINING: 1_360}
+
+
+def test_a_run_that_never_computed_has_no_stage_of_training() -> None:
+    run = ended(_C.CLUSTER_ERROR)
+    run.execution_duration = 0
+    assert [start.stage for start in observation(R1, run).stages] == [Stage.CLUSTER]

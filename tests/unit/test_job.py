@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from services.domain.compute import Size
 from services.domain.errors import IllegalTransition
 from services.domain.failure import Cause
 from services.domain.job import (
@@ -30,6 +31,7 @@ from services.domain.job import (
     Progress,
     RunId,
 )
+from services.domain.stage import Stage, StageStart, reached
 from tests.support.fakes import START
 
 S = JobStatus
@@ -62,12 +64,17 @@ IN = {
     S.FAILED: lambda: running().failed(Cause.DATA, "bad", START),
 }
 STEPS: dict[str, tuple[Callable[[Job], Job], dict[JobStatus, JobStatus]]] = {
+    "resized": (lambda j: j.resized(Size.L, LATER), {S.PENDING: S.PENDING}),
     "start": (lambda j: j.start(LATER), {S.PENDING: S.SUBMITTING}),
     "retry": (lambda j: j.retry(LATER), {S.FAILED: S.SUBMITTING, S.CANCELLED: S.SUBMITTING}),
     "with_mlflow_run": (lambda j: j.with_mlflow_run(MlflowRunId("m"), LATER), {S.SUBMITTING: S.SUBMITTING}),
     "submission_failed": (lambda j: j.submission_failed("busy", LATER, LATER), {S.SUBMITTING: S.SUBMITTING}),
     "accepted": (lambda j: j.accepted(RunId("r"), "Queued", LATER), {S.SUBMITTING: S.RUNNING}),
     "cancelling_with_run": (lambda j: j.cancelling_with_run(RunId("r"), LATER), {S.CANCELLING: S.CANCELLING}),
+    "passed_through": (
+        lambda j: j.passed_through((StageStart(stage=Stage.QUEUED, began_at=START),), "https://w", LATER),
+        {S.RUNNING: S.RUNNING, S.CANCELLING: S.CANCELLING},
+    ),
     "observed": (
         lambda j: j.observed(progress=Progress(percent=10), step="x", started_at=LATER, now=LATER),
         {S.RUNNING: S.RUNNING, S.CANCELLING: S.CANCELLING},
@@ -76,7 +83,7 @@ STEPS: dict[str, tuple[Callable[[Job], Job], dict[JobStatus, JobStatus]]] = {
         lambda j: j.request_cancel(LATER),
         {S.PENDING: S.CANCELLED, S.SUBMITTING: S.CANCELLING, S.RUNNING: S.CANCELLING},
     ),
-    "cancelled": (lambda j: j.cancelled(LATER), {S.CANCELLING: S.CANCELLED}),
+    "cancelled": (lambda j: j.cancelled(LATER), {S.RUNNING: S.CANCELLED, S.CANCELLING: S.CANCELLED}),
     "completed": (lambda j: j.completed(OUTCOME, LATER), {S.RUNNING: S.COMPLETED, S.CANCELLING: S.COMPLETED}),
     "failed": (
         lambda j: j.failed(Cause.DATA, "bad", LATER),
@@ -103,7 +110,8 @@ def test_a_step_is_taken_where_the_table_has_it_and_refused_elsewhere(step: str,
 def test_every_line_of_the_table_is_walked_by_some_step_and_no_other() -> None:
     walked = {(a, b) for _, allowed in STEPS.values() for a, b in allowed.items()}
     table = {(a, b) for a, to in TRANSITIONS.items() for b in to}
-    assert walked - table == {(S.CANCELLING, S.CANCELLING)}, "staying in a state while it is observed"
+    staying = {(S.PENDING, S.PENDING), (S.CANCELLING, S.CANCELLING)}
+    assert walked - table == staying, "a change of size, and staying in a state while it is observed"
     assert table - walked == set()
 
 
@@ -159,6 +167,14 @@ def test_progress_never_falls(percents: tuple[int, int]) -> None:
     for percent in percents:
         job = job.observed(progress=Progress(percent=percent), step="", started_at=None, now=LATER)
     assert job.progress.percent == max(percents)
+
+
+def test_an_exact_time_replaces_the_one_at_which_a_stage_was_first_seen() -> None:
+    seen = reached((), [StageStart(stage=Stage.CLUSTER, began_at=None)], LATER)
+    assert seen == (StageStart(stage=Stage.CLUSTER, began_at=LATER),)
+    exact = [StageStart(stage=Stage.QUEUED, began_at=START), StageStart(stage=Stage.CLUSTER, began_at=START)]
+    assert reached(seen, reversed(exact), LATER) == tuple(exact)
+    assert reached(exact, seen[:0], LATER) == tuple(exact)
 
 
 class Life(RuleBasedStateMachine):

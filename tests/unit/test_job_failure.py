@@ -38,7 +38,8 @@ def test_delays_double() -> None:
 
 @pytest.mark.parametrize("cause", Cause)
 def test_only_what_passes_by_itself_is_retried(cause: Cause) -> None:
-    assert (POLICY.wait(cause, 0, 0.0) is not None) == (cause in {Cause.TRANSIENT, Cause.LOST})
+    passes = {Cause.TRANSIENT, Cause.LOST, Cause.EVICTED, Cause.SKIPPED, Cause.PLATFORM}
+    assert (POLICY.wait(cause, 0, 0.0) is not None) == (cause in passes)
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 2))

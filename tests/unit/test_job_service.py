@@ -115,34 +115,35 @@ def test_a_name_is_tidied_and_limited(world: World) -> None:
         named("x" * 201)
 
 
-CALLS: dict[str, Callable[[World, User, JobId], object]] = {
-    "start": lambda w, u, j: w.service.start(u, j),
-    "cancel": lambda w, u, j: w.service.cancel(u, j),
-    "retry": lambda w, u, j: w.service.retry(u, j),
-    "clone": lambda w, u, j: w.service.clone(u, j),
-    "delete": lambda w, u, j: w.service.delete(u, j),
-    "get": lambda w, u, j: w.service.get(u, j),
-    "events": lambda w, u, j: w.service.events(u, j),
-    "log_tail": lambda w, u, j: w.service.log_tail(u, j),
-}
-
-
-@pytest.mark.parametrize("call", CALLS)
-def test_somebody_elses_job_reads_as_none_at_all(world: World, call: str) -> None:
-    job = world.created(ANN)
-    with pytest.raises(NotFound) as theirs:
-        CALLS[call](world, BOB, job.job_id)
-    with pytest.raises(NotFound) as missing:
-        CALLS[call](world, BOB, JobId("job9"))
-    assert str(theirs.value).replace(job.job_id, "job9") == str(missing.value)
-    assert world.now(job) == job
-
-
 def test_an_admin_may_act_on_everybodys_jobs_and_is_named_in_the_trail(world: World) -> None:
     job = world.created(ANN)
     world.service.cancel(ADMIN, job.job_id, "clean-up")
     last = world.service.events(ANN, job.job_id)[-1]
     assert (last.kind, last.actor, last.detail) == (EventKind.CANCELLED, ADMIN.name, "clean-up")
+
+
+@pytest.mark.parametrize("reason", ["", "  \n"])
+def test_an_admin_says_why_they_end_or_remove_somebody_elses_job(world: World, reason: str) -> None:
+    job = world.created(ANN)
+    for call in (world.service.cancel, world.service.delete):
+        with pytest.raises(InvalidInput, match=r"ann@example\.com's\. Say why"):
+            call(ADMIN, job.job_id, reason)
+    assert world.now(job) == job
+    own = world.service.clone(ADMIN, job.job_id)
+    world.service.cancel(ADMIN, own.job_id)
+    world.service.delete(ADMIN, own.job_id)
+
+
+def test_who_lost_a_job_learns_why_and_nobody_else_that_it_was_there(world: World) -> None:
+    job = world.created(ANN)
+    assert world.service.deletion(ANN, job.job_id) is None
+    world.service.delete(ADMIN, job.job_id, "  Blocks\nthe queue ")
+    deletion = world.service.deletion(ANN, job.job_id)
+    assert deletion is not None
+    assert (deletion.actor, deletion.detail) == (ADMIN.name, "Blocks the queue")
+    assert world.service.deletion(ADMIN, job.job_id) == deletion
+    assert world.service.deletion(BOB, job.job_id) is None
+    assert world.service.deletion(ANN, JobId("job9")) is None
 
 
 def test_people_list_their_own_jobs_whatever_they_filter_by(world: World) -> None:
@@ -153,9 +154,10 @@ def test_people_list_their_own_jobs_whatever_they_filter_by(world: World) -> Non
     assert world.service.find(BOB, JobFilter(owner=ANN.name)).jobs[0].owner == BOB.name
     assert world.service.find(ADMIN).total == 2
     assert world.service.counts(BOB)[JobStatus.PENDING] == 1
-    assert world.service.counts(ADMIN, everyone=True)[JobStatus.PENDING] == 2
-    with pytest.raises(NotAllowed):
-        world.service.counts(BOB, everyone=True)
+    assert world.service.counts(ADMIN)[JobStatus.PENDING] == 0
+    assert [usage.owner for usage in world.service.usage(ADMIN)] == [ANN.name, BOB.name]
+    with pytest.raises(NotAllowed, match="Only an admin can see what everybody uses"):
+        world.service.usage(BOB, JobFilter(owner=BOB.name))
 
 
 def test_starting_wakes_the_reconciler_and_says_who_asked(world: World) -> None:
@@ -276,7 +278,7 @@ def test_a_failed_job_is_retried_by_a_person_with_a_new_attempt(world: World) ->
 def test_a_finished_job_can_not_be_cancelled_or_retried(world: World, call: str) -> None:
     job = ended(world, RunState.SUCCEEDED)
     with pytest.raises(IllegalTransition, match="is completed"):
-        CALLS[call](world, ANN, job.job_id)
+        getattr(world.service, call)(ANN, job.job_id)
 
 
 def test_a_failed_job_is_not_started_but_retried(world: World) -> None:
@@ -341,9 +343,9 @@ def test_runs_that_a_deleted_job_left_behind_are_removed_later(world: World, mon
     with monkeypatch.context() as patched:
         patched.setattr(world.executor, "forget", refuse)
         world.service.delete(ANN, deleted.job_id)
-        world.service.forget_deleted()
+        world.left_overs.tidy()
     assert set(world.executor.runs) == {run_of(deleted), run_of(other), "elsewhere-1"}
-    world.service.forget_deleted()
+    world.left_overs.tidy()
     assert set(world.executor.runs) == {run_of(other), "elsewhere-1"}
     assert world.now(other).status is JobStatus.RUNNING
 

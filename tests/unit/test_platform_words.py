@@ -19,6 +19,8 @@ from services.domain.platform_words import cause_of, missing_grant
         ("the zoom level is wrong", None),
         ("Run timed out after 3600 seconds", Cause.TIME_LIMIT),
         ("User x is not authorized to create clusters", Cause.PERMANENT),
+        ("The run was evicted by a run of higher priority", Cause.EVICTED),
+        ("Azure spot eviction of the machine", Cause.SPOT_LOSS),
         ("VcpuLimitExceeded", Cause.PERMANENT),
         ("REQUEST_LIMIT_EXCEEDED", Cause.TRANSIENT),
         ("ZONE_RESOURCE_POOL_EXHAUSTED STOCKOUT", Cause.TRANSIENT),

@@ -9,14 +9,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.jobs import SqliteJobStore
-from services.domain.errors import ExecutorUnavailable, StaleJob, TrackingUnavailable
+from services.domain.errors import (
+    ExecutorUnavailable,
+    StaleJob,
+    StoreUnavailable,
+    SubmissionRefused,
+    TrackingUnavailable,
+)
 from services.domain.failure import Cause
 from services.domain.job import EventKind, Job, JobStatus, MlflowRunId, Outcome, RunId
+from services.domain.stage import Stage, StageStart
 from services.ports import Observation, RunReport, RunState, Submission
 from services.reconciler import Reconciler
 from tests.support.fakes import START
@@ -405,19 +413,68 @@ def test_a_lost_run_is_tried_again_as_a_new_attempt_and_fails_when_the_budget_is
     assert [a.is_automatic for a in job.attempts] == [False, True, True]
 
 
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [(RunState.UNKNOWN, "can't be found"), (RunState.CANCELLED, "outside the app")],
-)
-def test_an_end_nobody_asked_for_is_told_as_one(state: RunState, words: str) -> None:
+def test_a_run_that_nobody_knows_any_more_is_told_as_one() -> None:
     world = World()
     world.policy = replace(world.policy, max_retries=0)
     world = world.another_process()
     job = world.running()
-    world.executor.set(run_of(job), state)
+    world.executor.set(run_of(job), RunState.UNKNOWN)
     world.reconciler.tick()
     assert world.now(job).status is S.FAILED
-    assert words in world.now(job).error
+    assert "can't be found" in world.now(job).error
+
+
+def test_a_run_that_a_person_cancelled_elsewhere_leaves_a_cancelled_job_that_says_so(world: World) -> None:
+    job = world.running()
+    world.executor.set(run_of(job), RunState.CANCELLED)
+    world.reconciler.tick()
+    job = world.now(job)
+    assert (job.status, job.attempts[0].cause) == (S.CANCELLED, Cause.CANCELLED)
+    assert "outside the app" in job.attempts[0].message
+    assert world.jobs.events(job.job_id)[-1].kind is EventKind.CANCELLED
+    assert set(world.tracker.closed.values()) == {"KILLED"}
+    assert job.can_retry
+
+
+def test_a_cancel_that_was_asked_of_us_is_no_cancel_from_elsewhere(world: World) -> None:
+    job = world.running()
+    world.service.cancel(ANN, job.job_id)
+    world.reconciler.tick()
+    assert (world.now(job).status, world.now(job).attempts[0].cause) == (S.CANCELLED, None)
+
+
+def test_what_a_run_goes_through_is_kept_with_its_page(world: World) -> None:
+    job = world.running()
+    at = world.clock.now
+    queued_since = at() - timedelta(seconds=40)
+    looks = [
+        (RunState.QUEUED, (StageStart(stage=Stage.QUEUED, began_at=queued_since),), "https://w/1"),
+        (RunState.STARTING, (StageStart(stage=Stage.LIBRARIES, began_at=None),), ""),
+        (RunState.STARTING, (StageStart(stage=Stage.LIBRARIES, began_at=None),), ""),
+    ]
+    for state, stages, page_url in looks:
+        world.clock.advance(seconds=10)
+        world.executor.runs[run_of(job)] = Observation(
+            run_id=run_of(job), state=state, stages=stages, page_url=page_url
+        )
+        world.reconciler.tick()
+    attempt = world.now(job).attempts[0]
+    assert attempt.page_url == "https://w/1"
+    assert attempt.stages == (
+        StageStart(stage=Stage.QUEUED, began_at=queued_since),
+        StageStart(stage=Stage.LIBRARIES, began_at=at() - timedelta(seconds=10)),
+    )
+
+
+def test_a_run_that_ended_before_it_was_seen_alive_still_has_its_page_and_stages(world: World) -> None:
+    job = world.running()
+    began = StageStart(stage=Stage.TRAINING, began_at=world.clock.now())
+    world.executor.runs[run_of(job)] = Observation(
+        run_id=run_of(job), state=RunState.FAILED, cause=Cause.DATA, stages=(began,), page_url="https://w/1"
+    )
+    world.reconciler.tick()
+    attempt = world.now(job).attempts[0]
+    assert (attempt.page_url, attempt.stages, attempt.cause) == ("https://w/1", (began,), Cause.DATA)
 
 
 def test_success_without_an_mlflow_run_is_no_success(world: World) -> None:
@@ -613,7 +670,7 @@ def test_the_loop_sleeps_with_nothing_to_do_and_is_woken_by_a_start(looping: Wor
 def test_an_idle_loop_notices_what_another_process_started(world: World) -> None:
     watchful = Reconciler(
         jobs=world.jobs, executor=world.executor, tracker=world.tracker, lifecycle=world.lifecycle, clock=world.clock,
-        poll_s=5, idle_poll_s=0.05,
+        poll_s=5, idle_poll_s=0.05, before_sleep=lambda: None,
     )  # fmt: skip
     watchful.start()
     try:
@@ -668,3 +725,76 @@ def test_stopping_ends_the_thread_and_starting_begins_anew(world: World) -> None
         assert [t.name for t in threading.enumerate()].count("reconciler") == 1
         world.reconciler.stop()
         assert "reconciler" not in [t.name for t in threading.enumerate()]
+
+
+# What can't be told, and who notices
+
+
+def test_a_job_does_not_fail_while_nobody_can_tell_whether_it_has_a_run(world: World) -> None:
+    job = world.started()
+    world.executor.loses_answers = 1
+    world.reconciler.tick()
+    world.executor.is_down = True
+    for _ in range(5):
+        world.clock.advance(seconds=300)
+        world.reconciler.tick()
+    assert world.now(job).status is S.SUBMITTING
+    world.executor.is_down = False
+    world.clock.advance(seconds=300)
+    world.reconciler.tick()
+    assert (world.now(job).status, len(world.executor.runs)) == (S.RUNNING, 1)
+
+
+def test_a_refusal_after_a_lost_answer_does_not_lose_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.started()
+    world.executor.loses_answers = 1
+    world.reconciler.tick()
+
+    def refuse(_: Submission) -> RunId:
+        raise SubmissionRefused("a grant was taken away", remedy="Give it back.", is_config=False)
+
+    monkeypatch.setattr(world.executor, "submit", refuse)
+    world.clock.advance(seconds=300)
+    world.reconciler.tick()
+    assert world.now(job).status is S.RUNNING
+
+
+@pytest.mark.parametrize("look", ["get", "find", "counts", "events"])
+def test_whoever_sees_another_process_s_job_wakes_a_loop_that_sleeps(looping: World, look: str) -> None:
+    until(lambda: looping.reconciler.health.last_success_at is not None)
+    time.sleep(0.05)
+    died = looping.another_process()
+    job = died.started()  # and its process is gone
+    match look:
+        case "find":
+            looping.service.find(ANN)
+        case "counts":
+            looping.service.counts(ANN)
+        case _:
+            getattr(looping.service, look)(ANN, job.job_id)
+    until(lambda: looping.now(job).status is S.RUNNING)
+
+
+def test_who_looks_at_ended_jobs_wakes_nobody(looping: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    until(lambda: looping.reconciler.health.last_success_at is not None)
+    time.sleep(0.05)
+    job = looping.created()
+    seen = looping.reconciler.health
+    looping.service.find(ANN)
+    looping.service.get(ANN, job.job_id)
+    time.sleep(0.1)
+    assert looping.reconciler.health is seen
+
+
+def test_a_start_whose_answer_was_lost_is_gone_on_with(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.created()
+    save = world.jobs.save
+
+    def lost(*args: Any) -> Job:
+        save(*args)
+        raise StoreUnavailable("the answer was lost")
+
+    monkeypatch.setattr(world.jobs, "save", lost)
+    with pytest.raises(StoreUnavailable):
+        world.service.start(ANN, job.job_id)
+    assert world.wakes == 1

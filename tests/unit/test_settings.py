@@ -97,14 +97,10 @@ def test_variables_of_other_programs_are_left_alone(name: str) -> None:
     assert read_settings({name: "x"}) == read_settings({})
 
 
-@pytest.mark.parametrize(
-    ("environ", "words"),
-    [
-        ({"ADMIN_GROUP": "finance-admins"}, "name the admins in ADMIN_USERS"),
-    ],
-)
-def test_what_this_version_does_not_have_stops_the_start(environ: dict[str, str], words: str) -> None:
-    assert words in problems(**environ)
+def test_a_group_of_admins_needs_a_workspace_to_ask() -> None:
+    assert "ADMIN_GROUP needs DATABRICKS_HOST" in problems(DATABRICKS_APP_NAME="forecast", ADMIN_GROUP="admins")
+    assert read_settings({"ADMIN_GROUP": "admins"}).admin_group == "admins", "of no consequence on one machine"
+    assert read_settings({**DELEGATED, "DATABRICKS_APP_NAME": "forecast", "ADMIN_GROUP": "admins"}).admin_group
 
 
 DELEGATED = {
@@ -189,6 +185,15 @@ def test_jobs_can_be_kept_in_unity_catalog(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.WARNING):
         read_settings({"MAX_TABLE_ROWS": "10"})
     assert "Not used without DATABRICKS_WAREHOUSE_ID: MAX_TABLE_ROWS" in caplog.text
+
+
+def test_tables_are_beside_the_volume_unless_a_place_is_given() -> None:
+    volume = {**DELEGATED, "STATE_STORE_TYPE": "unity_catalog", "DATABRICKS_WAREHOUSE_ID": "abc"}
+    settings = read_settings(volume)
+    assert (settings.uc_catalog, settings.uc_schema) == ("main", "forecast")
+    assert read_settings({**volume, "UC_SCHEMA": "jobs"}).uc_schema == "jobs"
+    local = {**volume, "ENABLE_CLUSTER_DELEGATION": "false"}
+    assert "needs UC_CATALOG, UC_SCHEMA too" in problems(**local), "a volume that is not used says nothing"
 
 
 @pytest.mark.parametrize(("said", "address"), [({}, "localhost"), ({"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"}, "0.0.0.0")])

@@ -26,6 +26,7 @@ from databricks.sdk.service.jobs import (
 from services.domain.failure import Cause
 from services.domain.job import RunId
 from services.domain.platform_words import cause_of, missing_grant
+from services.domain.stage import Stage, StageStart
 from services.ports import Observation, RunState
 
 ENDED: Final = None
@@ -73,11 +74,12 @@ def _failed(cause: Cause, words: str, *, asks_words: bool = False) -> Verdict:
 
 
 _SUCCEEDED: Final = Verdict(state=RunState.SUCCEEDED)
-_CANCELLED: Final = Verdict(state=RunState.CANCELLED, words="The run was cancelled in Databricks.")
+_CANCELLED: Final = Verdict(
+    state=RunState.CANCELLED, words="The run was cancelled in Databricks, not through this app."
+)
 _TIMED_OUT: Final = _failed(
     Cause.TIME_LIMIT,
-    "The run was ended because its time limit was reached. Choose fewer models, windows or series, a larger size, "
-    "or raise the limit; a retry goes on from the finished parts.",
+    "The run was ended because its time limit was reached.",
 )
 _NOT_STARTED: Final = "The run was never started"
 _C = TerminationCodeCode
@@ -86,8 +88,8 @@ CODES: Final[dict[TerminationCodeCode, Verdict]] = {
     _C.SUCCESS_WITH_FAILURES: _SUCCEEDED,  # its last tasks succeeded, and a run of ours has one
     _C.USER_CANCELED: _CANCELLED,
     _C.CANCELED: _failed(Cause.LOST, "Databricks itself ended the run.", asks_words=True),
-    _C.SKIPPED: _failed(Cause.TRANSIENT, f"{_NOT_STARTED}."),
-    _C.INTERNAL_ERROR: _failed(Cause.TRANSIENT, "Databricks had an internal error.", asks_words=True),
+    _C.SKIPPED: _failed(Cause.SKIPPED, f"{_NOT_STARTED}."),
+    _C.INTERNAL_ERROR: _failed(Cause.PLATFORM, "Databricks had an internal error.", asks_words=True),
     _C.DRIVER_ERROR: _failed(Cause.LOST, "The cluster's driver was lost.", asks_words=True),
     _C.CLUSTER_ERROR: _failed(Cause.LOST, "The cluster failed.", asks_words=True),
     _C.CLOUD_FAILURE: _failed(Cause.TRANSIENT, "The cloud provider could not serve the cluster.", asks_words=True),
@@ -100,8 +102,8 @@ CODES: Final[dict[TerminationCodeCode, Verdict]] = {
         Cause.TRANSIENT, "Too many clusters were asked for in a short time in this workspace."
     ),
     _C.WORKSPACE_RUN_LIMIT_EXCEEDED: _failed(Cause.TRANSIENT, "The workspace already runs as much as it may."),
-    _C.MAX_CONCURRENT_RUNS_EXCEEDED: _failed(Cause.TRANSIENT, f"{_NOT_STARTED}: too many run at once."),
-    _C.MAX_JOB_QUEUE_SIZE_EXCEEDED: _failed(Cause.TRANSIENT, f"{_NOT_STARTED}: the queue is full."),
+    _C.MAX_CONCURRENT_RUNS_EXCEEDED: _failed(Cause.SKIPPED, f"{_NOT_STARTED}: too many run at once."),
+    _C.MAX_JOB_QUEUE_SIZE_EXCEEDED: _failed(Cause.SKIPPED, f"{_NOT_STARTED}: the queue is full."),
     _C.MAX_SPARK_CONTEXTS_EXCEEDED: _failed(Cause.TRANSIENT, "The cluster already runs as much as it can."),
     _C.INVALID_CLUSTER_REQUEST: _failed(
         Cause.PERMANENT, "The cluster was refused; whoever runs this app should check its compute settings."
@@ -141,7 +143,7 @@ _BY_LIFE_CYCLE: Final = {
 }
 _EXIT_STATUS: Final = re.compile(r"SystemExit: (\d+)")
 _BY_STATUS: Final = {
-    75: (Cause.TRANSIENT, "MLflow could not be written to for a minute. A retry goes on from the finished parts."),
+    75: (Cause.TRANSIENT, "MLflow could not be written to for a minute."),
     143: (Cause.LOST, "Training was told to end from outside."),
 }
 
@@ -172,6 +174,7 @@ def observation(run_id: RunId, run: BaseRun | Run, output: str = "") -> Observat
             detail=_waiting_for(run, state),
             started_at=_began(run) if state is RunState.RUNNING else None,
             page_url=run.run_page_url or "",
+            stages=_stages(run),
         )
     verdict = _verdict(run)
     cause, words = _judged(verdict, f"{_messages(run)}\n{output}".strip())
@@ -183,6 +186,7 @@ def observation(run_id: RunId, run: BaseRun | Run, output: str = "") -> Observat
         started_at=_began(run),
         ended_at=_moment(run.end_time),
         page_url=run.run_page_url or "",
+        stages=_stages(run),
     )
 
 
@@ -227,6 +231,7 @@ def _judged(verdict: Verdict, said: str) -> tuple[Cause | None, str]:
 
 _WORDS: Final = {
     Cause.SPOT_LOSS: "The cloud took a spot machine back.",
+    Cause.EVICTED: "The run was evicted from its machines.",
     Cause.OUT_OF_MEMORY: "The machine ran out of memory.",
     Cause.TIME_LIMIT: _TIMED_OUT.words,
     Cause.LOST: "The cluster was lost.",
@@ -251,22 +256,46 @@ def _waiting_for(run: BaseRun | Run, state: RunState) -> str:
     if state is RunState.QUEUED:
         queued = run.status.queue_details if run.status else None
         reason = (queued.message if queued else None) or (run.state.queue_reason if run.state else None)
-        return f"Waiting in the Databricks queue: {reason}" if reason else "Waiting in the Databricks queue"
+        return f"Waiting in the Databricks queue: {reason.rstrip('.')}" if reason else "Waiting in the Databricks queue"
     if state is RunState.STARTING:
-        message = _messages(run).lower()
-        return "Installing the libraries" if "librar" in message else "Starting the cluster"
+        return "Installing the libraries" if _is_installing(run) else "Starting the cluster"
     return ""
+
+
+def _is_installing(run: BaseRun | Run) -> bool:
+    return "librar" in _messages(run).lower()
+
+
+def _stages(run: BaseRun | Run) -> tuple[StageStart, ...]:
+    """What the run has gone through. When the libraries' turn came the API doesn't tell."""
+    state, timed = _alive_state(run), _timed(run)
+    found = []
+    if run.queue_duration or state is RunState.QUEUED:
+        found.append(StageStart(stage=Stage.QUEUED, began_at=_moment(run.start_time)))
+    if timed.start_time and (timed.setup_duration or state is RunState.STARTING):
+        began_at = _moment(timed.start_time + (timed.queue_duration or 0))
+        found.append(StageStart(stage=Stage.CLUSTER, began_at=began_at))
+    if state is RunState.STARTING and _is_installing(run):
+        found.append(StageStart(stage=Stage.LIBRARIES, began_at=None))
+    if state in {RunState.RUNNING, ENDED} and (began := _began(run)):
+        found.append(StageStart(stage=Stage.TRAINING, began_at=began))
+    return tuple(found)
+
+
+def _timed(run: BaseRun | Run) -> BaseRun | Run | RunTask:
+    """Whose times tell: the task's, once it has any; those of a run of several tasks are 0."""
+    task = next(iter(run.tasks or ()), None)
+    return task if task is not None and task.start_time else run
 
 
 def _began(run: BaseRun | Run) -> datetime | None:
     """When our code began to compute: after the queue and the cluster's start."""
-    task: RunTask | None = next(iter(run.tasks or ()), None)
-    whole = task if task is not None and task.start_time else run
-    if not whole.start_time or whole.setup_duration is None:
+    timed = _timed(run)
+    if not timed.start_time or timed.setup_duration is None:
         return None
-    if is_over(run) and not whole.execution_duration:
+    if is_over(run) and not timed.execution_duration:
         return None  # it never came to that
-    return _moment(whole.start_time + (whole.queue_duration or 0) + whole.setup_duration)
+    return _moment(timed.start_time + (timed.queue_duration or 0) + timed.setup_duration)
 
 
 def _moment(milliseconds: int | None) -> datetime | None:

@@ -30,6 +30,7 @@ _REMEMBERED: Final = timedelta(days=1)  # of older runs Databricks keeps no more
 _CLOCKS_DIFFER: Final = timedelta(minutes=10)
 _GONE: Final = re.compile(r"does not exist|not found", re.IGNORECASE)
 _MAX_NAME: Final = 200
+_EVERYTHING: Final = "admins"  # the workspace's own group: it manages every run, and to give it less is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +142,10 @@ class DatabricksExecutor:
                         f"The run {run_id} has not ended, so nothing of it is removed: {reason_of(exc)}."
                     ) from exc
 
+    def alive(self) -> Mapping[str, RunId]:
+        with self._workspace.use("list its runs", ExecutorUnavailable):
+            return {token: RunId(str(run.run_id)) for token, run in self._ours(None, active_only=True)}
+
     def tokens(self) -> tuple[str, ...]:
         with self._workspace.use("list its runs", ExecutorUnavailable):
             return tuple(sorted({token for token, _ in self._ours(datetime.now(UTC) - _REMEMBERED)}))
@@ -200,7 +205,7 @@ class DatabricksExecutor:
                     user_name=submission.owner, permission_level=jobs.JobPermissionLevel.CAN_VIEW
                 )
             )
-        if self._settings.viewers:
+        if self._settings.viewers not in (None, _EVERYTHING):
             given.append(
                 jobs.JobAccessControlRequest(
                     group_name=self._settings.viewers, permission_level=jobs.JobPermissionLevel.CAN_MANAGE_RUN
@@ -244,11 +249,11 @@ class DatabricksExecutor:
             return None
         return self._workspace.client.jobs.get_run_output(task.run_id)
 
-    def _ours(self, since: datetime | None) -> Iterator[tuple[str, jobs.BaseRun]]:
+    def _ours(self, since: datetime | None, *, active_only: bool = False) -> Iterator[tuple[str, jobs.BaseRun]]:
         """Runs that this app made, newest first, with their tokens."""
         begin = None if since is None else int((since - _CLOCKS_DIFFER).timestamp() * 1000)
         for run in self._workspace.client.jobs.list_runs(
-            run_type=jobs.RunType.SUBMIT_RUN, start_time_from=begin, limit=_PAGE
+            active_only=active_only or None, run_type=jobs.RunType.SUBMIT_RUN, start_time_from=begin, limit=_PAGE
         ):
             if mark := self._mark.search(run.run_name or ""):
                 yield mark[1], run

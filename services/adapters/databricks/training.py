@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from databricks.sdk.environments import Cloud as SdkCloud
 from databricks.sdk.environments import get_environment_for_hostname
 
+from services.adapters.databricks.checks import workspace_checks
 from services.adapters.databricks.cluster import ClusterSettings
 from services.adapters.databricks.executor import DatabricksExecutor, RunSettings
 from services.adapters.databricks.package import Published, TrainingPackage
@@ -17,9 +18,10 @@ from services.adapters.files.volume import VolumeFileStore
 from services.adapters.mlflow.databricks import DatabricksMlflow, VolumeArtifacts
 from services.adapters.mlflow.results import MlflowResults
 from services.adapters.mlflow.tracker import MlflowTracker
-from services.domain.compute import Cloud, ComputePlan, ComputeSettings, Workload, plan_compute
+from services.domain.compute import Cloud, ComputePlan, ComputeSettings, Size, Workload, plan_compute
 from services.domain.dataset import Dataset
 from services.domain.failure import Cause
+from services.ports import Plan, Probe
 from services.settings import Settings
 from training.spec import ForecastSpec
 
@@ -36,15 +38,19 @@ class DatabricksTraining:
 
     Attributes:
         warm_up: opens MLflow and publishes the training code, so that the first submission need not.
+        tidy: removes training code that no run names any more.
+        probes: for the self-check.
     """
 
     files: VolumeFileStore
     executor: DatabricksExecutor
     tracker: MlflowTracker
     results: MlflowResults
-    plan: Callable[[ForecastSpec, Dataset, Sequence[Cause]], ComputePlan]
+    plan: Plan
     warm_up: Callable[[], None]
     is_warm: Callable[[], bool]
+    tidy: Callable[[], None]
+    probes: Mapping[str, Probe]
 
 
 def databricks_training(settings: Settings, *, host: str, client_id: str | None) -> DatabricksTraining:
@@ -62,7 +68,8 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
     patient = Workspace.by_environment(retry_timeout_s=settings.job_submit_timeout_seconds, http_timeout_s=_REQUEST_S)
     reading = Workspace.by_environment(retry_timeout_s=_READ_BUDGET_S, http_timeout_s=_REQUEST_S)
     files = VolumeFileStore(reading, volume, cache / "files")
-    code = _code(settings, files)
+    package = TrainingPackage(files)
+    code = package.published if settings.training_entry_point is None else _named(settings.training_entry_point)
     mlflow = DatabricksMlflow(
         reading,
         f"dbfs:{volume}/mlflow",
@@ -72,10 +79,19 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
     )
     artifacts = VolumeArtifacts(reading, mlflow, cache / "results")
     compute = compute_settings(settings, cloud)
+    cluster = ClusterSettings(
+        cloud=cloud,
+        policy_id=settings.cluster_policy_id,
+        instance_pool_id=settings.instance_pool_id,
+        instance_profile=settings.cluster_instance_profile,
+        single_user_name=client_id,
+        cluster_id=settings.dedicated_cluster_id,
+        cluster_name=settings.dedicated_cluster_name,
+    )
 
-    def plan(spec: ForecastSpec, dataset: Dataset, causes: Sequence[Cause]) -> ComputePlan:
+    def plan(spec: ForecastSpec, dataset: Dataset, size: Size | None, causes: Sequence[Cause]) -> ComputePlan:
         load = Workload.of(spec, n_rows=dataset.row_count, n_series=dataset.series_count)
-        return plan_compute(load, compute, causes=causes)
+        return plan_compute(load, compute, size=size, causes=causes)
 
     def warm_up() -> None:
         mlflow.open()
@@ -88,15 +104,7 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
             package=code,
             settings=RunSettings(
                 app=settings.databricks_app_name or DEFAULT_APP,
-                cluster=ClusterSettings(
-                    cloud=cloud,
-                    policy_id=settings.cluster_policy_id,
-                    instance_pool_id=settings.instance_pool_id,
-                    instance_profile=settings.cluster_instance_profile,
-                    single_user_name=client_id,
-                    cluster_id=settings.dedicated_cluster_id,
-                    cluster_name=settings.dedicated_cluster_name,
-                ),
+                cluster=cluster,
                 viewers=settings.admin_group,
             ),
         ),
@@ -105,6 +113,13 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
         plan=plan,
         warm_up=warm_up,
         is_warm=lambda: mlflow.is_ready,
+        tidy=package.remove_old,
+        probes={
+            "MLflow": mlflow.prove,
+            **workspace_checks(
+                reading, settings, cluster=cluster, compute=compute, entry_point=lambda: code().entry_point
+            ),
+        },
     )
 
 
@@ -113,6 +128,7 @@ def compute_settings(settings: Settings, cloud: Cloud) -> ComputeSettings:
     return ComputeSettings(
         mode=settings.compute_mode,
         cloud=cloud,
+        runtime=settings.cluster_runtime,
         node_type=settings.default_cluster_node_type,
         min_workers=settings.default_cluster_min_workers,
         max_workers=settings.default_cluster_max_workers,
@@ -121,9 +137,7 @@ def compute_settings(settings: Settings, cloud: Cloud) -> ComputeSettings:
     )
 
 
-def _code(settings: Settings, files: VolumeFileStore) -> Callable[[], Published]:
-    """The code of the app itself, published, unless the settings name an entry point that is there already."""
-    if settings.training_entry_point is None:
-        return TrainingPackage(files).published
-    named = Published(entry_point=settings.training_entry_point, requirements="")
+def _named(entry_point: str) -> Callable[[], Published]:
+    """Code that is there already."""
+    named = Published(entry_point=entry_point, requirements="")
     return lambda: named

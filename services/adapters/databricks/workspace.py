@@ -57,6 +57,19 @@ class Workspace:
             lambda: Config(retry_timeout_seconds=retry_timeout_s, http_timeout_seconds=http_timeout_s, product=PRODUCT)
         )
 
+    @classmethod
+    def by_token(cls, token: str, *, retry_timeout_s: int, http_timeout_s: float) -> Workspace:
+        """That workspace as the person sees it to whom a token belongs, not as the app."""
+        return cls(
+            lambda: Config(
+                token=token,
+                auth_type="pat",
+                retry_timeout_seconds=retry_timeout_s,
+                http_timeout_seconds=http_timeout_s,
+                product=PRODUCT,
+            )
+        )
+
     @property
     def is_ready(self) -> bool:
         """Whether a call would be sent without asking for the host's metadata first."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from services.adapters.delta.tables import Tables
-from services.adapters.delta.trouble import TableMissing
+from services.adapters.delta.trouble import ColumnExists, TableMissing
 from services.adapters.delta.warehouse import Warehouse
 from services.adapters.sql.rows import Row
 from services.adapters.sql.statements import Statement
@@ -115,7 +116,8 @@ class DeltaDatabase:
                 f"this version knows {max(known)}). Start the newer version, or choose another UC_SCHEMA."
             )
         for number in sorted(known.keys() - applied):
-            self._warehouse.rows(known[number].statement)
+            with suppress(ColumnExists):  # ALTER TABLE has no IF NOT EXISTS
+                self._warehouse.rows(known[number].statement)
             self._warehouse.affected(memory.record, {"number": number, "name": known[number].name})
 
     def _applied(self, memory: MigrationStatements) -> set[int]:

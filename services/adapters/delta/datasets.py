@@ -41,12 +41,16 @@ class DatasetStatements:
         )
         self.mark_deleted = Statement(
             name="delete a dataset",
-            text=f"UPDATE {table} SET status = '{DELETED}', version = :version, write_id = :write_id"
-            f" WHERE {_AT_VERSION}",
+            text=f"UPDATE {table} SET status = '{DELETED}', version = :version, write_id = :write_id,"
+            f" updated_at = current_timestamp() WHERE {_AT_VERSION}",
         )
         self.remove = Statement(
             name="remove a deleted dataset",
             text=f"DELETE FROM {table} WHERE dataset_id = :dataset_id AND status = '{DELETED}'",
+        )
+        self.tidy = Statement(
+            name="remove datasets whose deletion was cut short",
+            text=f"DELETE FROM {table} WHERE status = '{DELETED}' AND updated_at < :before",
         )
         self.written_by = Statement(
             name="look at a dataset's latest write", text=f"SELECT write_id FROM {table} WHERE dataset_id = :key"
@@ -97,6 +101,9 @@ class DeltaDatasetStore:
             self._database.affected(self._sql.remove, key)
         except StoreUnavailable:
             logger.warning("The row of deleted dataset %s stays; nobody sees it", dataset.dataset_id, exc_info=True)
+
+    def tidy(self, before: datetime) -> None:
+        self._database.affected(self._sql.tidy, {"before": before})
 
     def _guarded(self, statement: Statement, values: dict[str, object], read: Dataset) -> None:
         values["write_id"] = secrets.token_hex(8)

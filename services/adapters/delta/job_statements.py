@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any, Final
 
 from services.adapters.delta.guard import DELETED
 from services.adapters.delta.tables import Tables
-from services.adapters.sql.conditions import job_condition
+from services.adapters.sql.conditions import job_condition, one_of
 from services.adapters.sql.rows import EVENT_COLUMNS, JOB_COLUMNS
 from services.adapters.sql.statements import Statement, assignments, columns, parameters
 from services.domain.job import ACTIVE
@@ -16,6 +18,21 @@ _STORED: Final = (*JOB_COLUMNS, "write_id", "outbox_json")
 _CHANGED: Final = tuple(name for name in JOB_COLUMNS if name not in {"job_id", "created_at"})
 _EVENT: Final = ("event_id", *EVENT_COLUMNS)
 _AT_VERSION: Final = f"job_id = :job_id AND version = :version - 1 AND status <> '{DELETED}'"
+
+_TIMES: Final = "ARRAY<STRUCT<run_id: STRING, submitted_at: STRING, started_at: STRING, ended_at: STRING>>"
+
+
+def _micros(moment: str) -> str:
+    return f"unix_micros(CAST({moment} AS TIMESTAMP))"
+
+
+_RUN_MICROS: Final = (  # of one attempt, as ``Attempt.run_time``
+    f"coalesce(coalesce({_micros('one.ended_at')}, {_micros(':now')}) - {_micros('one.started_at')},"
+    f" CASE WHEN one.run_id IS NOT NULL THEN {_micros('one.ended_at')} - {_micros('one.submitted_at')} END, 0)"
+)
+_RUN_S: Final = (
+    f"aggregate(from_json(attempts_json, '{_TIMES}'), CAST(0 AS BIGINT), (total, one) -> total + {_RUN_MICROS}) / 1e6"
+)
 
 
 class JobStatements:
@@ -49,11 +66,15 @@ class JobStatements:
         self.mark_deleted = Statement(
             name="delete a job",
             text=f"UPDATE {self._jobs} SET status = '{DELETED}', spec_json = '', request_id = '', version = :version,"
-            f" write_id = :write_id, outbox_json = :outbox_json WHERE {_AT_VERSION}",
+            f" updated_at = :updated_at, write_id = :write_id, outbox_json = :outbox_json WHERE {_AT_VERSION}",
         )
         self.remove = Statement(
             name="remove a deleted job",
             text=f"DELETE FROM {self._jobs} WHERE job_id = :job_id AND status = '{DELETED}'",
+        )
+        self.half_deleted = Statement(
+            name="list jobs whose deletion was cut short",
+            text=f"SELECT job_id, outbox_json FROM {self._jobs} WHERE status = '{DELETED}' AND updated_at < :before",
         )
         self.written_by = Statement(
             name="look at a job's latest write", text=f"SELECT write_id FROM {self._jobs} WHERE job_id = :key"
@@ -86,6 +107,12 @@ class JobStatements:
         text = f"INSERT INTO {self._events} ({columns(_EVENT)}) VALUES {tuples}"
         return Statement(name="append events", text=text), values
 
+    def known(self, job_ids: Collection[str]) -> tuple[Statement, dict[str, Any]]:
+        """Which of the ids are a job's."""
+        condition, values = one_of("job_id", job_ids)
+        text = f"SELECT job_id FROM {self._jobs} WHERE status <> '{DELETED}' AND {condition}"
+        return Statement(name="look for jobs", text=text), values
+
     def page(self, where: JobFilter, *, limit: int, offset: int) -> tuple[Statement, dict[str, Any]]:
         """Jobs by filter, newest first."""
         condition, values = job_condition(where)
@@ -97,6 +124,15 @@ class JobStatements:
         condition, values = job_condition(where)
         text = f"SELECT count(*) AS n FROM {self._jobs} WHERE status <> '{DELETED}' AND {condition}"
         return Statement(name="count jobs", text=text), values
+
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Statement, dict[str, Any]]:
+        """What jobs come to, by owner and status."""
+        condition, values = job_condition(where)
+        text = (
+            f"SELECT owner, status, count(*) AS n, CAST(sum({_RUN_S}) AS DOUBLE) AS run_s FROM {self._jobs}"
+            f" WHERE status <> '{DELETED}' AND {condition} GROUP BY owner, status"
+        )
+        return Statement(name="sum up the use of jobs", text=text), values | {"now": now}
 
     def counts(self, owner: str | None) -> tuple[Statement, dict[str, Any]]:
         """How many jobs have each status."""

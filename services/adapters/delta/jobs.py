@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from services.adapters.delta.database import DeltaDatabase
 from services.adapters.delta.guard import took_effect
 from services.adapters.delta.job_statements import JobStatements
 from services.adapters.delta.outbox import Copied, numbered, packed, table_row, trail, unpacked
-from services.adapters.sql.rows import job_of, job_row
+from services.adapters.sql.rows import job_of, job_row, usage_of
 from services.domain.errors import StaleJob, StoreUnavailable
 from services.domain.job import Job, JobEvent, JobId, JobStatus
-from services.ports import JobFilter, JobPage
+from services.ports import JobFilter, JobPage, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,9 @@ class DeltaJobStore:
         found = {row["status"]: row["n"] for row in self._database.rows(*self._sql.counts(owner))}
         return {status: found.get(status.value, 0) for status in JobStatus}
 
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Usage, ...]:
+        return usage_of(self._database.rows(*self._sql.usage(where, now)))
+
     def active(self) -> tuple[Job, ...]:
         return tuple(job_of(row) for row in self._database.rows(self._sql.active, self._sql.active_values))
 
@@ -85,7 +89,8 @@ class DeltaJobStore:
         version = job.version + 1
         carried = numbered(job.job_id, version, (event,))
         values = {
-            "job_id": job.job_id, "version": version, "write_id": secrets.token_hex(8), "outbox_json": packed(carried),
+            "job_id": job.job_id, "version": version, "updated_at": event.at, "write_id": secrets.token_hex(8),
+            "outbox_json": packed(carried),
         }  # fmt: skip
         if not took_effect(
             self._database, self._sql.mark_deleted, values, written_by=self._sql.written_by, key=job.job_id
@@ -93,6 +98,14 @@ class DeltaJobStore:
             raise StaleJob(job_id=job.job_id, version=job.version)
         if self._append(job.job_id, version, carried):
             self._remove(job.job_id)
+
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        return frozenset(JobId(row["job_id"]) for row in self._database.rows(*self._sql.known(job_ids)))
+
+    def tidy(self, before: datetime) -> None:
+        for row in self._database.rows(self._sql.half_deleted, {"before": before}):
+            self._copy(row["outbox_json"])
+            self._remove(JobId(row["job_id"]))
 
     def _write(self, job: Job, values: Mapping[str, object], *, with_events: bool) -> None:
         statement = self._sql.save_with_events if with_events else self._sql.save
@@ -104,8 +117,11 @@ class DeltaJobStore:
         if self._copied.knows(job.job_id, job.version):
             return
         for row in self._database.rows(self._sql.outbox, {"job_id": job.job_id}):
-            for event_id, event in unpacked(row["outbox_json"]).items():
-                self._database.affected(self._sql.copy_event, table_row(event_id, event))
+            self._copy(row["outbox_json"])
+
+    def _copy(self, outbox: str) -> None:
+        for event_id, event in unpacked(outbox).items():
+            self._database.affected(self._sql.copy_event, table_row(event_id, event))
 
     def _append(self, job_id: JobId, version: int, events: Mapping[str, JobEvent]) -> bool:
         """Copy what was just written; where that fails the row still has it, and the next write copies it."""

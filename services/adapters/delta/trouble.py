@@ -25,12 +25,17 @@ _CONFLICT: Final = re.compile(
 _SESSION: Final = re.compile(r"Invalid SessionHandle|Session \[\S+\] is closed", re.IGNORECASE)
 _FORBIDDEN: Final = re.compile(r"INSUFFICIENT_PERMISSIONS|PERMISSION_DENIED|does not have .* on ", re.IGNORECASE)
 _MISSING: Final = re.compile(r"TABLE_OR_VIEW_NOT_FOUND|(SCHEMA|CATALOG)_NOT_FOUND|NO_SUCH_CATALOG")
+_COLUMN: Final = re.compile(r"(FIELDS?|COLUMN)_ALREADY_EXISTS")
 _TIMEOUT: Final = re.compile(r"timed out|STATEMENT_TIMEOUT|OPERATION_CANCELED", re.IGNORECASE)
 _SQLSTATE: Final = re.compile(r"SQLSTATE: ?[0-9A-Z]{5}")
 
 
 class TableMissing(StoreUnavailable):
     """A table, its schema or its catalog is not there."""
+
+
+class ColumnExists(StoreUnavailable):
+    """A column that a statement adds is there already."""
 
 
 class Trouble(StrEnum):
@@ -40,6 +45,7 @@ class Trouble(StrEnum):
     SESSION_GONE = "session gone"  # idled too long: nothing was written, try again in a new session
     NO_ANSWER = "no answer"  # network, overload or a warehouse that starts: written or not, nobody knows
     MISSING = "missing"  # no such table, schema or catalog
+    COLUMN_EXISTS = "column exists"  # added before
     FORBIDDEN = "forbidden"  # a grant or a valid token is missing
     REFUSED = "refused"  # the statement itself; trying again changes nothing
 
@@ -54,6 +60,9 @@ class Trouble(StrEnum):
         return self in {Trouble.SESSION_GONE, Trouble.NO_ANSWER}
 
 
+_KINDS: Final = {Trouble.MISSING: TableMissing, Trouble.COLUMN_EXISTS: ColumnExists}
+
+
 def trouble_of(exc: BaseException) -> Trouble:
     """What an error of the connector means."""
     text = str(exc)
@@ -63,6 +72,8 @@ def trouble_of(exc: BaseException) -> Trouble:
         return Trouble.SESSION_GONE
     if _MISSING.search(text):
         return Trouble.MISSING
+    if _COLUMN.search(text):
+        return Trouble.COLUMN_EXISTS
     if _FORBIDDEN.search(text) or _status(exc) in {401, 403}:
         return Trouble.FORBIDDEN
     if isinstance(exc, RequestError | HTTPError | OSError) or _TIMEOUT.search(text):
@@ -99,9 +110,9 @@ def unavailable(trouble: Trouble, exc: BaseException, *, doing: str, place: str)
             remedy = "Others write to it without a pause. Try again."
         case Trouble.SESSION_GONE | Trouble.NO_ANSWER:
             remedy = "The SQL warehouse may be starting, which can take minutes. Try again."
-        case Trouble.REFUSED:
+        case Trouble.COLUMN_EXISTS | Trouble.REFUSED:
             remedy = "This is a defect; the log has the details."
-    kind = TableMissing if trouble is Trouble.MISSING else StoreUnavailable
+    kind = _KINDS.get(trouble, StoreUnavailable)
     return kind(f"The job store {place} does not answer ({doing}): {said} {remedy}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -66,6 +67,17 @@ class LocalFileStore:
             return
         except OSError as exc:
             raise _unavailable(exc) from exc
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        folder = self._path(prefix)
+        try:
+            return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+
+    def written_at(self, key: str) -> datetime | None:
+        path = self._path(key)
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.is_file() else None
 
     def _path(self, key: str) -> Path:
         return self._root / checked_key(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,12 +17,14 @@ class MemoryFileStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[str, bytes] = {}
+        self._written_at: dict[str, datetime] = {}
         self._cache = tempfile.TemporaryDirectory(prefix="memory-files-")
 
     def write(self, key: str, source: BinaryIO) -> int:
         content = source.read()
         with self._lock:
             self._files[checked_key(key)] = content
+            self._written_at[key] = datetime.now(UTC)
         return len(content)
 
     def local_path(self, key: str) -> Path:
@@ -51,3 +54,13 @@ class MemoryFileStore:
         with self._lock:
             for key in [key for key in self._files if key.startswith(start)]:
                 del self._files[key]
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        start = f"{checked_key(prefix)}/"
+        with self._lock:
+            below = [key.removeprefix(start) for key in self._files if key.startswith(start)]
+        return tuple(sorted({rest.partition("/")[0] for rest in below if "/" in rest}))
+
+    def written_at(self, key: str) -> datetime | None:
+        with self._lock:
+            return self._written_at[key] if checked_key(key) in self._files else None

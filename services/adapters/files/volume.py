@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -93,6 +95,23 @@ class VolumeFileStore:
             folders = remove_folder(client, self.uri(prefix))
         with self._lock:
             self._known_folders.difference_update(folders)
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        with self._workspace.use("list files", StoreUnavailable, needs=self._needs) as client:
+            try:
+                entries = list(client.files.list_directory_contents(self.uri(prefix)))
+            except NotFound:
+                return ()
+        return tuple(sorted(entry.name for entry in entries if entry.is_directory and entry.name))
+
+    def written_at(self, key: str) -> datetime | None:
+        with self._workspace.use("look for a file", StoreUnavailable, needs=self._needs) as client:
+            try:
+                found = client.files.get_metadata(self.uri(key))
+            except NotFound:
+                return None
+        assert found.last_modified is not None, "the API says it of every file"
+        return parsedate_to_datetime(found.last_modified).astimezone(UTC)
 
     def _make_folder(self, client: WorkspaceClient, folder: str) -> None:
         with self._lock:

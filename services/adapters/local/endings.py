@@ -41,10 +41,7 @@ def moment(seconds: float) -> datetime:
 
 def _judged(end: Exit, order: Order) -> tuple[Cause, str]:
     if end.was_timed_out:
-        return Cause.TIME_LIMIT, (
-            f"The run was ended after {order.timeout_s / 60:g} minutes, its time limit. "
-            "Choose fewer models, windows or series, or raise the limit; a retry goes on from the finished parts."
-        )
+        return Cause.TIME_LIMIT, f"The run was ended after {order.timeout_s / 60:g} minutes, its time limit."
     if end.was_stopped:
         return Cause.LOST, "The run was stopped from outside, as when the machine shuts down."
     if end.code is None:
@@ -52,12 +49,11 @@ def _judged(end: Exit, order: Order) -> tuple[Cause, str]:
     if end.was_out_of_memory:
         return Cause.OUT_OF_MEMORY, (
             "The run was ended because the machine ran out of memory. "
-            "Choose fewer series or models, or let fewer runs compute at once (MAX_CONCURRENT_RUNS)."
+            "Fewer runs that compute at once (MAX_CONCURRENT_RUNS) leave more of it to each."
         )
     if end.code == _NOT_LOGGED:
         return Cause.TRANSIENT, (
-            "Training was done or had found what is wrong, but MLflow could not be written to for a minute. "
-            "A retry goes on from the finished parts."
+            "Training was done or had found what is wrong, but MLflow could not be written to for a minute."
         )
     number = -end.code if end.code < 0 else end.code - 128 if end.code > 128 else 0  # as shells tell a signal
     if number == signal.SIGKILL:

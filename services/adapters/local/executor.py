@@ -127,6 +127,14 @@ class LocalExecutor:
                 time.sleep(_LOOK_EVERY_S)
             shutil.rmtree(run.path)
 
+    def alive(self) -> Mapping[str, RunId]:
+        with self._translated("list its runs"):
+            return {
+                run.path.name: RunId(run.path.name)
+                for path in self._runs.glob("[!.]*/order.json")
+                if (run := RunDir(path.parent)).is_supervised and not run.has_ended
+            }
+
     def tokens(self) -> tuple[str, ...]:
         with self._translated("list its runs"):
             return tuple(sorted(path.parent.name for path in self._runs.glob("[!.]*/order.json")))

@@ -113,6 +113,10 @@ class RunDir:
     def exists(self) -> bool:
         return (self.path / "order.json").exists()
 
+    @property
+    def has_ended(self) -> bool:
+        return (self.path / "exit.json").exists()
+
     def order(self) -> Order:
         """What to run.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import StaleDataset, StaleJob
 from services.domain.job import ACTIVE, DatasetId, Job, JobEvent, JobId, JobStatus
-from services.ports import JobFilter, JobPage
+from services.ports import JobFilter, JobPage, Usage
 
 
 class MemoryJobStore:
@@ -55,6 +55,19 @@ class MemoryJobStore:
             statuses = [job.status for job in self._jobs.values() if owner is None or job.owner == owner]
         return {status: statuses.count(status) for status in JobStatus}
 
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Usage, ...]:
+        with self._lock:
+            found = [job for job in self._jobs.values() if _matches(job, where)]
+        owned = {owner: [job for job in found if job.owner == owner] for owner in sorted({job.owner for job in found})}
+        return tuple(
+            Usage(
+                owner=owner,
+                counts={status: sum(job.status is status for job in jobs) for status in JobStatus},
+                run_time=sum((attempt.run_time(now) for job in jobs for attempt in job.attempts), timedelta()),
+            )
+            for owner, jobs in owned.items()
+        )
+
     def active(self) -> tuple[Job, ...]:
         with self._lock:
             found = [job for job in self._jobs.values() if job.status in ACTIVE]
@@ -69,6 +82,13 @@ class MemoryJobStore:
             self._guard(job)
             del self._jobs[job.job_id]
             self._events.append(event)
+
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        with self._lock:
+            return frozenset(self._jobs.keys() & set(job_ids))
+
+    def tidy(self, before: datetime) -> None:
+        """A deletion is never cut short."""
 
     def _guard(self, job: Job) -> None:
         known = self._jobs.get(job.job_id)
@@ -115,6 +135,9 @@ class MemoryDatasetStore:
         with self._lock:
             self._guard(dataset)
             del self._datasets[dataset.dataset_id]
+
+    def tidy(self, before: datetime) -> None:
+        """A deletion is never cut short."""
 
     def _guard(self, dataset: Dataset) -> None:
         known = self._datasets.get(dataset.dataset_id)

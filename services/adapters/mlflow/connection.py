@@ -14,6 +14,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,13 @@ _QUIET: Final = {
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",  # no warning where there is no git
 }
+
+
+_CHECKED_AT: Final = "finance_forecast.checked_at"
+_CAN_EDIT: Final = (
+    "Missing grant: CAN_EDIT on the experiment, for the app's service principal. Its owner or a workspace admin can "
+    "give it."
+)
 
 
 def be_quiet() -> None:
@@ -80,9 +88,23 @@ class Connection(ABC):
         try:
             yield opened
         except MlflowException as exc:
-            raise TrackingUnavailable(f"MLflow at {self.tracking_uri} does not answer: {exc.message}") from exc
+            lacks = _CAN_EDIT if exc.error_code == "PERMISSION_DENIED" else ""
+            raise TrackingUnavailable(
+                f"MLflow at {self.tracking_uri} does not answer: {exc.message} {lacks}".strip()
+            ) from exc
         except TimeoutError as exc:  # of the Databricks SDK beneath
             raise TrackingUnavailable(f"MLflow at {self.tracking_uri} does not answer: {exc}") from exc
+
+    def prove(self) -> str:
+        """Write to the experiment, by a tag that says when, and say which it is.
+
+        Raises:
+            TrackingUnavailable: MLflow does not answer, or we may not write there.
+        """
+        with self.client() as (client, experiment_id):
+            client.set_experiment_tag(experiment_id, _CHECKED_AT, datetime.now(UTC).isoformat(timespec="seconds"))
+            name = client.get_experiment(experiment_id).name
+        return f"Runs can be kept in the experiment {name} ({experiment_id})."
 
     def open(self) -> None:
         """Open the store now, so that later calls need not wait.

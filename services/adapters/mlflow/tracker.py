@@ -6,13 +6,16 @@ import logging
 import math
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from services.adapters.mlflow.artifact_files import ArtifactFiles, LocalArtifacts
 from services.adapters.mlflow.connection import Connection
 from services.domain.job import JobId, MlflowRunId, Outcome, Progress
 from services.ports import RunReport
 from training import artifacts
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 logger = logging.getLogger(__name__)
 
@@ -55,26 +58,28 @@ class MlflowTracker:
         if not runs:
             return {}
         ids = ", ".join(f"'{run_id}'" for run_id in sorted(runs))
-        found: dict[MlflowRunId, RunReport] = {}
-        token: str | None = None
-        with self._connection.client() as (client, experiment_id):
-            while True:
-                page = client.search_runs(
-                    [experiment_id],
-                    filter_string=f"attributes.run_id IN ({ids})",
-                    max_results=_PAGE,
-                    page_token=token,
-                )
-                found |= {MlflowRunId(run.info.run_id): _report(run.info.run_id, run.data.tags) for run in page}
-                token = page.token
-                if not token:
-                    return found
+        return {
+            MlflowRunId(run.info.run_id): _report(run.info.run_id, run.data.tags)
+            for run in self._all(f"attributes.run_id IN ({ids})")
+        }
 
     def close_run(self, run_id: MlflowRunId, *, status: str) -> None:
         with self._connection.client() as (client, experiment_id):
             known = client.search_runs([experiment_id], filter_string=f"attributes.run_id = '{run_id}'", max_results=1)
             if known and known[0].info.status not in _ENDED:
                 client.set_terminated(run_id, status=status)
+
+    def open_runs(self) -> Mapping[MlflowRunId, tuple[JobId, int]]:
+        return {
+            MlflowRunId(run.info.run_id): (JobId(run.data.tags[artifacts.TAG_JOB]), int(number))
+            for run in self._all("attributes.status = 'RUNNING'")
+            if artifacts.TAG_JOB in run.data.tags
+            and (number := run.data.tags.get(artifacts.TAG_ATTEMPT, "")).isdecimal()
+        }
+
+    def delete_runs(self, job_id: JobId) -> None:
+        for run in self._all(f"tags.\"{artifacts.TAG_JOB}\" = '{job_id}'"):
+            self.delete_run(MlflowRunId(run.info.run_id))
 
     def delete_run(self, run_id: MlflowRunId) -> None:
         with self._connection.client() as (client, experiment_id):
@@ -83,6 +88,18 @@ class MlflowTracker:
                 return
             client.delete_run(run_id)
         self._artifacts.discard(run_id, known[0].info.artifact_uri)
+
+    def _all(self, condition: str) -> list[Run]:
+        """The runs of our experiment that fulfil a condition."""
+        found: list[Run] = []
+        token: str | None = None
+        with self._connection.client() as (client, experiment_id):
+            while True:
+                page = client.search_runs([experiment_id], filter_string=condition, max_results=_PAGE, page_token=token)
+                found += page
+                token = page.token
+                if not token:
+                    return found
 
 
 def _report(run_id: str, tags: Mapping[str, str]) -> RunReport:

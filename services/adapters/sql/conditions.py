@@ -1,7 +1,8 @@
-"""A job filter as a WHERE clause."""
+"""Conditions of WHERE clauses, with the values of their parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from services.ports import JobFilter
@@ -15,8 +16,8 @@ def job_condition(where: JobFilter) -> tuple[str, dict[str, Any]]:
         terms.append("owner = :owner")
         values["owner"] = where.owner
     if where.statuses:
-        named = {f"status_{n}": status.value for n, status in enumerate(sorted(where.statuses))}
-        terms.append(f"status IN ({', '.join(f':{name}' for name in named)})")
+        is_one, named = one_of("status", sorted(status.value for status in where.statuses))
+        terms.append(is_one)
         values |= named
     if where.dataset_id is not None:
         terms.append("dataset_id = :dataset_id")
@@ -31,3 +32,9 @@ def job_condition(where: JobFilter) -> tuple[str, dict[str, Any]]:
         terms.append("created_at < :created_to")
         values["created_to"] = where.created_to
     return " AND ".join(terms) or "1 = 1", values
+
+
+def one_of(column: str, wanted: Collection[str]) -> tuple[str, dict[str, Any]]:
+    """That a column has one of these values; never true for none."""
+    named = {f"{column}_{n}": value for n, value in enumerate(wanted)}
+    return f"{column} IN ({', '.join(f':{name}' for name in named)})" if named else "1 = 0", named

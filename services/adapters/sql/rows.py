@@ -5,12 +5,15 @@ Values are plain: strings, integers, aware datetimes, ``None``. How a moment is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from services.domain.compute import Size
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.job import (
     Attempt,
@@ -23,6 +26,7 @@ from services.domain.job import (
     Outcome,
     Progress,
 )
+from services.ports import Usage
 
 Row = Mapping[str, Any]
 
@@ -33,7 +37,7 @@ _OUTCOME: Final = TypeAdapter(Outcome)
 JOB_COLUMNS: Final = (
     "job_id", "owner", "name", "dataset_id", "dataset_name", "search_text", "status", "version", "created_at",
     "updated_at", "observed_at", "next_attempt_at", "automatic_retries", "spec_json", "attempts_json",
-    "progress_json", "outcome_json", "step", "error", "request_id",
+    "progress_json", "outcome_json", "step", "error", "request_id", "size",
 )  # fmt: skip
 EVENT_COLUMNS: Final = ("job_id", "at", "kind", "actor", "attempt", "detail")
 DATASET_COLUMNS: Final = tuple(field.name for field in fields(Dataset))
@@ -62,6 +66,7 @@ def job_row(job: Job, version: int) -> dict[str, Any]:
         "step": job.step,
         "error": job.error,
         "request_id": job.request_id,
+        "size": job.size,
     }
 
 
@@ -87,6 +92,19 @@ def job_of(row: Row) -> Job:
         outcome=None if row["outcome_json"] is None else _OUTCOME.validate_json(row["outcome_json"]),
         error=row["error"],
         request_id=row["request_id"],
+        size=None if row["size"] is None else Size(row["size"]),
+    )
+
+
+def usage_of(rows: Iterable[Row]) -> tuple[Usage, ...]:
+    """Rows of ``owner``, ``status``, ``n`` and ``run_s`` put together by owner."""
+    counts: dict[str, dict[JobStatus, int]] = {}
+    seconds: dict[str, float] = defaultdict(float)
+    for row in rows:
+        counts.setdefault(row["owner"], dict.fromkeys(JobStatus, 0))[JobStatus(row["status"])] = row["n"]
+        seconds[row["owner"]] += row["run_s"]
+    return tuple(
+        Usage(owner=owner, counts=counts[owner], run_time=timedelta(seconds=seconds[owner])) for owner in sorted(counts)
     )
 
 
@@ -121,4 +139,6 @@ def dataset_row(dataset: Dataset) -> dict[str, Any]:
 
 def dataset_of(row: Row) -> Dataset:
     """The dataset's record that a row holds."""
-    return Dataset(**{name: row[name] for name in DATASET_COLUMNS} | {"status": DatasetStatus(row["status"])})
+    values = {name: row[name] for name in DATASET_COLUMNS}
+    values |= {"status": DatasetStatus(row["status"]), "origin_json": row["origin_json"] or ""}  # older rows hold none
+    return Dataset(**values)

@@ -67,6 +67,9 @@ class SqliteDatasetStore:
             if connection.execute("DELETE FROM datasets WHERE dataset_id = ? AND version = ?", key).rowcount == 0:
                 raise StaleDataset(dataset_id=dataset.dataset_id, version=dataset.version)
 
+    def tidy(self, before: datetime) -> None:
+        """A deletion is one statement and is never cut short."""
+
 
 def _row(dataset: Dataset) -> dict[str, object]:
     return stored(dataset_row(dataset))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
-from services.adapters.sql.conditions import job_condition
-from services.adapters.sql.rows import EVENT_COLUMNS, JOB_COLUMNS, event_of, event_row, job_of, job_row
+from services.adapters.sql.conditions import job_condition, one_of
+from services.adapters.sql.rows import EVENT_COLUMNS, JOB_COLUMNS, event_of, event_row, job_of, job_row, usage_of
 from services.adapters.sql.statements import assignments, columns, parameters
 from services.adapters.sqlite.database import Database, stored, with_moments
 from services.domain.errors import StaleJob
 from services.domain.job import ACTIVE, Job, JobEvent, JobId, JobStatus
-from services.ports import JobFilter, JobPage
+from services.ports import JobFilter, JobPage, Usage
 
 _INSERT: Final = f"INSERT INTO jobs ({columns(JOB_COLUMNS)}) VALUES ({parameters(JOB_COLUMNS)})"
 _UPDATE: Final = (
@@ -22,6 +23,17 @@ _UPDATE: Final = (
 )
 _APPEND: Final = f"INSERT INTO job_events ({columns(EVENT_COLUMNS)}) VALUES ({parameters(EVENT_COLUMNS)})"
 _MOMENTS: Final = ("created_at", "updated_at", "observed_at", "next_attempt_at")
+_DAYS: Final = """
+    coalesce(
+        julianday(coalesce(value ->> 'ended_at', :now)) - julianday(value ->> 'started_at'),
+        CASE WHEN value ->> 'run_id' IS NOT NULL
+             THEN julianday(value ->> 'ended_at') - julianday(value ->> 'submitted_at') END,
+        0)
+"""  # of an attempt, as ``Attempt.run_time``
+_USAGE: Final = (
+    "SELECT owner, status, count(*) AS n,"
+    f" sum((SELECT coalesce(sum({_DAYS}), 0) FROM json_each(attempts_json))) * 86400.0 AS run_s FROM jobs"
+)
 _NEWEST_FIRST: Final = "ORDER BY created_at DESC, job_id"
 
 
@@ -75,6 +87,14 @@ class SqliteJobStore:
         found = {row["status"]: row["n"] for row in rows}
         return {status: found.get(status, 0) for status in JobStatus}
 
+    def usage(self, where: JobFilter, now: datetime) -> tuple[Usage, ...]:
+        condition, values = _condition(where)
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"{_USAGE} WHERE {condition} GROUP BY owner, status", values | stored({"now": now})
+            ).fetchall()
+        return usage_of([dict(row) for row in rows])
+
     def active(self) -> tuple[Job, ...]:
         condition, values = _condition(JobFilter(statuses=ACTIVE))
         with self._database.reading() as connection:
@@ -98,6 +118,15 @@ class SqliteJobStore:
             if deleted != 1:
                 raise StaleJob(job_id=job.job_id, version=job.version)
             _append(connection, (event,))
+
+    def known(self, job_ids: Collection[JobId]) -> frozenset[JobId]:
+        condition, values = one_of("job_id", job_ids)
+        with self._database.reading() as connection:
+            rows = connection.execute(f"SELECT job_id FROM jobs WHERE {condition}", values).fetchall()
+        return frozenset(JobId(row["job_id"]) for row in rows)
+
+    def tidy(self, before: datetime) -> None:
+        """A deletion is one transaction and is never cut short."""
 
 
 def _condition(where: JobFilter) -> tuple[str, dict[str, object]]:

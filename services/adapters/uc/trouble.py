@@ -59,7 +59,7 @@ def _of_warehouse(action: str, exc: BaseException, login: Login, warehouse_id: s
             return _refused(action, text, login)
         case Trouble.MISSING:
             return TableRefused(f"Databricks could not {action}: {_said(exc)}.", remedy=_CHECK)
-        case Trouble.REFUSED:
+        case Trouble.REFUSED | Trouble.COLUMN_EXISTS:
             return TableRefused(f"Databricks could not {action}: {_said(exc)}.")
         case Trouble.CONFLICT | Trouble.SESSION_GONE | Trouble.NO_ANSWER:
             return TablesUnavailable(

@@ -14,11 +14,18 @@ _LOG_BYTES = 5_000_000
 
 
 class JobsApi:
-    """Endpoints over ``Runs``."""
+    """Endpoints over ``Runs``.
 
-    def __init__(self, runs: Runs, base_url: str) -> None:
+    Args:
+        runs: what there is.
+        base_url: of the workspace.
+        permissions: access control lists by object; a run's is that of the job the platform makes for it.
+    """
+
+    def __init__(self, runs: Runs, base_url: str, permissions: dict[str, list[dict[str, Any]]]) -> None:
         self._runs = runs
         self._base_url = base_url
+        self._permissions = permissions
 
     def register(self, routes: Routes) -> None:
         routes.add("POST", r"/api/2\.2/jobs/runs/submit", self._submit)
@@ -31,7 +38,9 @@ class JobsApi:
     def _submit(self, request: Request, _: re.Match[str]) -> Response:
         body = request.json
         _check(body)
-        return Response(content={"run_id": self._runs.submit(body, request.caller)})
+        run_id = self._runs.submit(body, request.caller)
+        self._permissions[f"jobs/{_job_id(run_id)}"] = body.get("access_control_list") or []
+        return Response(content={"run_id": run_id})
 
     def _get(self, request: Request, _: re.Match[str]) -> Response:
         run = self._known(int(request.query["run_id"]))
@@ -98,23 +107,27 @@ class JobsApi:
             "attempt_number": 0,
             "state": _state(run),
             "status": _status(run),
-            "run_page_url": f"{self._base_url}/#job/{run.run_id + 5}/run/{run.task_run_id}",
+            "run_page_url": f"{self._base_url}/#job/{_job_id(run.run_id)}/run/{run.task_run_id}",
         }
         return {
             **times,
             "run_id": run.run_id,
-            "job_id": run.run_id + 5,
+            "job_id": _job_id(run.run_id),
             "number_in_job": run.run_id,
             "original_attempt_run_id": run.run_id,
             "run_name": run.request.get("run_name", "Untitled"),
             "run_type": "SUBMIT_RUN",
             "format": "MULTI_TASK",
             "creator_user_name": run.creator,
-            "run_page_url": f"{self._base_url}/#job/{run.run_id + 5}/run/{run.run_id}",
+            "run_page_url": f"{self._base_url}/#job/{_job_id(run.run_id)}/run/{run.run_id}",
             "state": _state(run),
             "status": _status(run),
             "tasks": [task],
         }
+
+
+def _job_id(run_id: int) -> int:
+    return run_id + 5
 
 
 def _times(run: Run) -> dict[str, int]:
@@ -149,7 +162,7 @@ def _status(run: Run) -> dict[str, Any]:
         status["queue_details"] = {"code": "ACTIVE_RUNS_LIMIT_REACHED", "message": message}
     if run.end is not None:
         details = {"code": run.end.code, "type": run.end.type}
-        status["termination_details"] = details if run.end is SUCCESS else {**details, "message": run.end.message}
+        status["termination_details"] = details if run.end == SUCCESS else {**details, "message": run.end.message}
     return status
 
 

@@ -61,7 +61,11 @@ class MlflowProxy:
                 assert self._process.stdin is not None
                 assert self._process.stdout is not None
                 self._process.stdin.close()
-                self._process.wait(10)
+                try:
+                    self._process.wait(10)
+                except subprocess.TimeoutExpired:  # on a busy machine; nothing it has kept is lost
+                    self._process.kill()
+                    self._process.wait()
                 self._process.stdout.close()
                 self._process = None
 

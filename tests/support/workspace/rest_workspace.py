@@ -10,6 +10,7 @@ from typing import Protocol
 from databricks.sdk.core import Config
 
 from tests.support.workspace.files import Tree
+from tests.support.workspace.rest_apps import AppsApi
 from tests.support.workspace.rest_compute import ComputeApi
 from tests.support.workspace.rest_faults import Faults
 from tests.support.workspace.rest_files import FilesApi
@@ -31,29 +32,33 @@ class RestWorkspace:
     """A workspace's REST API.
 
     Args:
-        folder: for its volumes, logs and MLflow.
+        folder: for its volumes, runs and MLflow; a workspace that is started again on it goes on from there.
         port: 0 for any free one.
 
     Attributes:
         volume: path of the volume that the app uses.
+        changes: method and path of every request that may change something.
     """
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.server = LoopbackServer(port, self._answer)
         self.faults = Faults()
+        self.changes: list[str] = []
         self.identity = Identity()
         self.tree = Tree(folder / "tree")
         self.volume = self.tree.make_volume("main", "forecast", "data")
-        (folder / "logs").mkdir(exist_ok=True)
-        self.runs = Runs(folder / "logs", resolve=self.tree.path, environment=self._environment)
+        (folder / "runs").mkdir(exist_ok=True)
+        self.runs = Runs(folder / "runs", resolve=self.tree.path, environment=self._environment)
         self.files = FilesApi(self.tree)
         self.compute = ComputeApi(self.tree)
+        self.apps = AppsApi()
         self.mlflow = MlflowProxy(folder / "mlflow", default_artifacts=f"dbfs:{self.volume}/mlflow")
         self._open, self._closed = Routes(), Routes()
         self.identity.register_open(self._open)
         self.files.register_storage(self._open)
-        for api in (self.identity, JobsApi(self.runs, self.url), self.files, self.compute, self.mlflow):
+        jobs = JobsApi(self.runs, self.url, self.compute.permissions)
+        for api in (self.identity, jobs, self.files, self.compute, self.apps, self.mlflow):
             api.register(self._closed)
 
     @property
@@ -102,6 +107,8 @@ class RestWorkspace:
         is_open = request.path.startswith(("/.well-known/", "/oidc/", "/cloud-storage/"))
         if not is_open:
             self.identity.require_caller(request)
+        if request.method not in {"GET", "HEAD"}:
+            self.changes.append(f"{request.method} {request.path}")
         response = (self._open if is_open else self._closed).answer(request)
         self.faults.after(request)
         return response

@@ -3,18 +3,23 @@
 A run waits for a place, gets its "cluster", has its libraries "installed", and runs its Python file as a
 process group. It is executed as a cluster does it: compiled from its text, without ``__file__``, and with any
 ``SystemExit`` counted as a failure.
+
+Each run has a folder with its request, its output and its end, so that a workspace that is started again knows it.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
@@ -22,6 +27,7 @@ from typing import Any
 
 _GRACE_S = 3.0
 _LOOK_S = 0.02
+_FIRST_ID = 455_644_833_001
 _AS_A_CLUSTER_DOES = """
 import sys
 filename = sys.argv[1]
@@ -90,7 +96,7 @@ class Run:
     request: dict[str, Any]
     creator: str
     submitted_at: float
-    log: Path
+    folder: Path
     stage: Stage = Stage.QUEUED
     message: str = ""
     pending_at: float | None = None
@@ -110,6 +116,10 @@ class Run:
         return self.run_id + 1
 
     @property
+    def log(self) -> Path:
+        return self.folder / "output.txt"
+
+    @property
     def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
@@ -118,7 +128,7 @@ class Runs:
     """All runs of a workspace.
 
     Args:
-        folder: for logs.
+        folder: holds a folder for each run, named by its token; what is there of an earlier workspace is known.
         resolve: the path on this machine behind a path of the workspace.
         environment: added to the variables of each run's process.
 
@@ -138,13 +148,15 @@ class Runs:
         self._lock = threading.RLock()
         self._runs: dict[int, Run] = {}
         self._by_token: dict[str, int] = {}
-        self._ids = count(455_644_833_001, 10)
         self._is_closing = False
         self.places = 100
         self.start_s = 0.0
         self.install_s = 0.0
         self.hold_queue = False
         self.next_ends: list[End] = []
+        for run in _kept(folder):
+            self._know(run)
+        self._ids = count(max(self._runs, default=_FIRST_ID - 10) + 10, 10)
 
     def submit(self, request: dict[str, Any], creator: str) -> int:
         """Accept a run, or give the one that its token already made."""
@@ -153,13 +165,10 @@ class Runs:
             if token and token in self._by_token:
                 return self._by_token[token]
             run_id = next(self._ids)
-            run = Run(
-                run_id=run_id, request=request, creator=creator, submitted_at=time.time(),
-                log=self._folder / f"{run_id}.log",
-            )  # fmt: skip
-            self._runs[run_id] = run
-            if token:
-                self._by_token[token] = run_id
+            folder = self._folder / re.sub(r"[^\w-]", "_", token or str(run_id))
+            run = Run(run_id=run_id, request=request, creator=creator, submitted_at=time.time(), folder=folder)
+            self._know(run)
+            _keep(run)
         threading.Thread(target=self._carry_out, args=(run,), name=f"run-{run_id}", daemon=True).start()
         return run_id
 
@@ -187,7 +196,9 @@ class Runs:
 
     def delete(self, run_id: int) -> None:
         with self._lock:
-            self._runs.pop(run_id, None)
+            run = self._runs.pop(run_id, None)
+        if run is not None:
+            shutil.rmtree(run.folder, ignore_errors=True)
 
     def alone(self) -> list[Run]:
         """Runs that have not ended."""
@@ -201,6 +212,11 @@ class Runs:
         for run in self.all():
             run.over.wait(10)
 
+    def _know(self, run: Run) -> None:
+        self._runs[run.run_id] = run
+        if token := run.request.get("idempotency_token"):
+            self._by_token[token] = run.run_id
+
     def _carry_out(self, run: Run) -> None:
         end = DRIVER_LOST
         try:
@@ -208,6 +224,7 @@ class Runs:
         finally:
             with self._lock:
                 run.end, run.ended_at, run.pid = end, time.time(), None
+                _keep(run)
                 run.stage, run.message = Stage.TERMINATED, end.message
                 run.over.set()
 
@@ -280,6 +297,34 @@ class Runs:
 
     def _mapped(self, value: str) -> str:
         return str(self._resolve(value)) if value.startswith("/Volumes/") else value
+
+
+def _keep(run: Run) -> None:
+    """Write down what is known of a run; ``exit.json`` once it has ended."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    known = {name: getattr(run, name) for name in ("run_id", "request", "creator", "submitted_at")}
+    if run.end is None:
+        (run.folder / "run.json").write_text(json.dumps(known))
+    else:
+        times = {name: getattr(run, name) for name in ("pending_at", "running_at", "ended_at")}
+        (run.folder / "exit.json").write_text(json.dumps({"end": asdict(run.end), **times}))
+
+
+def _kept(folder: Path) -> Iterator[Run]:
+    """The runs of an earlier workspace. Those that had not ended ended with it."""
+    for path in folder.glob("*/run.json"):
+        run = Run(**json.loads(path.read_text()), folder=path.parent)
+        ended = path.with_name("exit.json")
+        if ended.exists():
+            known = json.loads(ended.read_text())
+            run.end = End(**known.pop("end"))
+            for name, moment in known.items():
+                setattr(run, name, moment)
+        else:
+            run.end, run.ended_at = DRIVER_LOST, time.time()
+        run.stage, run.message = Stage.TERMINATED, run.end.message
+        run.over.set()
+        yield run
 
 
 def _end_of(code: int, output: str) -> End:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,6 +40,7 @@ class Translated:
         target: the table that is written or made.
         history_of: the table whose latest version is asked for; nothing else is then.
         properties: TBLPROPERTIES of a CREATE TABLE or ALTER TABLE.
+        clustered_by: columns of CLUSTER BY; ``None`` for anything but a CREATE TABLE.
     """
 
     scripts: tuple[str, ...]
@@ -47,6 +49,7 @@ class Translated:
     has_rows: bool
     target: Table | None
     properties: tuple[tuple[str, str], ...] = ()
+    clustered_by: tuple[str, ...] | None = None
     reads: frozenset[Table] = frozenset()
     history_of: Table | None = None
 
@@ -69,7 +72,8 @@ def translate(statement: str, types: tuple[tuple[str, str], ...], default: tuple
     except ParseError as exc:
         raise SqlError("PARSE_SYNTAX_ERROR", str(exc), "42601") from exc
     target = _target(tree, default)
-    properties = _properties(tree)
+    properties, clustered_by = _properties(tree), _clustered_by(tree)
+    _parsed_json(tree)
     reads = _reads(tree, default) - {target}
     used = _bind(tree, types)
     scripts: tuple[str, ...]
@@ -89,6 +93,7 @@ def translate(statement: str, types: tuple[tuple[str, str], ...], default: tuple
         has_rows=isinstance(tree, exp.Query),
         target=target,
         properties=properties,
+        clustered_by=clustered_by,
         reads=frozenset(reads),
     )
 
@@ -125,6 +130,12 @@ def _target(tree: exp.Expression, default: tuple[str, str]) -> Table | None:
 def _properties(tree: exp.Expression) -> tuple[tuple[str, str], ...]:
     found = tree.find_all(exp.Property)
     return tuple((p.name.strip("'\""), p.args["value"].name) for p in found if type(p) is exp.Property)
+
+
+def _clustered_by(tree: exp.Expression) -> tuple[str, ...] | None:
+    if not isinstance(tree, exp.Create) or tree.args.get("kind") != "TABLE":
+        return None
+    return tuple(column.name for by in tree.find_all(exp.ClusterProperty) for column in by.expressions)
 
 
 def _bind(tree: exp.Expression, types: tuple[tuple[str, str], ...]) -> set[str]:
@@ -171,6 +182,21 @@ def _qualify(tree: exp.Expression, default: tuple[str, str]) -> None:
                 table.set("this", exp.to_identifier(version_name(table.name, version.expression.name), quoted=True))
             table.set("db", exp.to_identifier(table.db or default[1], quoted=True))
             table.set("catalog", exp.to_identifier(f"{PREFIX}{table.catalog or default[0]}", quoted=True))
+
+
+def _parsed_json(tree: exp.Expression) -> None:
+    """DuckDB writes the type of a JSON text not as DDL but as JSON."""
+    for parse in list(tree.find_all(exp.FromJson)):
+        kind = exp.DataType.build(parse.expression.name, dialect="databricks")
+        parse.set("expression", exp.Literal.string(json.dumps(_structure(kind))))
+
+
+def _structure(kind: exp.DataType) -> object:
+    if kind.this is exp.DataType.Type.ARRAY:
+        return [_structure(kind.expressions[0])]
+    if kind.this is exp.DataType.Type.STRUCT:
+        return {field.name: _structure(field.args["kind"]) for field in kind.expressions}
+    return _instant(kind).sql(dialect="duckdb")
 
 
 def _as_duckdb_table(tree: exp.Expression) -> None:

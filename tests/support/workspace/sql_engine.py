@@ -6,19 +6,24 @@ other looked for in vain (isolation level Serializable). An append-only table re
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
 
 from tests.support.workspace.sql_dialect import PREFIX, Table, Translated, translate, version_name
 from tests.support.workspace.sql_errors import SqlError, conflict, of_duckdb
+
+_DESCRIBE = re.compile(r"DESCRIBE DETAIL (\S+\.\S+\.\S+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,34 +46,39 @@ class Rights(Protocol):
 
 
 class SqlEngine:
-    """Catalogs in the memory of this process.
+    """Catalogs, in files or in the memory of this process.
 
     Args:
         catalogs: those there are; each has the schema ``default``.
         schemas: further ones, as ``catalog.schema``.
+        folder: holds a file for each catalog, and what is there of an earlier engine; ``None`` keeps nothing.
 
     Attributes:
         rights: who may run what; everybody anything without.
     """
 
-    def __init__(self, *, catalogs: Iterable[str] = ("main",), schemas: Iterable[str] = ()) -> None:
+    def __init__(
+        self, *, catalogs: Iterable[str] = ("main",), schemas: Iterable[str] = (), folder: Path | None = None
+    ) -> None:
         self._database = duckdb.connect(":memory:")
         self._database.execute("SET TimeZone = 'UTC'")
         self._lock = threading.Lock()
         self._inserts: Counter[Table] = Counter()
-        self._append_only: set[Table] = set()
         self._versions: dict[Table, list[datetime]] = defaultdict(list)
         self.rights: Rights | None = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         for catalog in catalogs:
-            self._database.execute(f"ATTACH ':memory:' AS \"{PREFIX}{catalog}\"")
-            self._database.execute(f'CREATE SCHEMA "{PREFIX}{catalog}"."default"')
+            place = ":memory:" if folder is None else str(folder / f"{catalog}.duckdb")
+            self._database.execute(f"ATTACH '{place}' AS \"{PREFIX}{catalog}\"")
+            self.create_schema(catalog, "default")
         for schema in schemas:
             self.create_schema(*schema.split("."))
 
     def create_schema(self, catalog: str, name: str) -> None:
         """Make a schema, as the owner of the catalog would."""
         with self._lock:
-            self._database.execute(f'CREATE SCHEMA "{PREFIX}{catalog}"."{name}"')
+            self._database.execute(f'CREATE SCHEMA IF NOT EXISTS "{PREFIX}{catalog}"."{name}"')
 
     def load(self, table: Table, rows: pa.Table, *, has_history: bool) -> None:
         """Fill a table anew, as one commit; schema and catalog are made where they are missing.
@@ -102,7 +112,7 @@ class SqlEngine:
         return SqlSession(self, self._database.cursor(), (catalog, schema))
 
     def close(self) -> None:
-        """Forget everything."""
+        """End; what is in memory is forgotten."""
         self._database.close()
 
     def inserts(self, table: Table | None) -> int:
@@ -119,13 +129,32 @@ class SqlEngine:
                 self._inserts[work.target] += 1
 
     def note(self, work: Translated) -> None:
-        """Remember what a table's properties forbid."""
-        if work.target and ("delta.appendOnly", "true") in work.properties:
-            self._append_only.add(work.target)
+        """Keep of a table what only Delta knows, as a comment, so that it stays and goes with the table."""
+        if work.target is None or not (work.clustered_by is not None or work.properties):
+            return
+        known = self.detail(work.target)
+        if work.clustered_by is not None and known:
+            return  # IF NOT EXISTS, and it did
+        detail = {
+            "clusteringColumns": work.clustered_by or known.get("clusteringColumns", []),
+            "properties": {**known.get("properties", {}), **dict(work.properties)},
+        }
+        with self._lock:
+            self._database.execute(f"COMMENT ON TABLE {_quoted(work.target)} IS '{json.dumps(detail)}'")
+
+    def detail(self, table: Table) -> dict[str, Any]:
+        """What ``note`` has kept; empty for a table that is not there."""
+        row = self._database.cursor().execute(
+            "SELECT comment FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
+            [f"{PREFIX}{table.catalog}", table.schema, table.name],
+        ).fetchone()  # fmt: skip
+        return json.loads(row[0]) if row and row[0] else {}
 
     def guard(self, work: Translated) -> None:
         """Refuse what a table's properties forbid."""
-        if work.target in self._append_only and work.write in {"update", "delete"}:
+        if work.target is None or work.write not in {"update", "delete"}:
+            return
+        if self.detail(work.target).get("properties", {}).get("delta.appendOnly") == "true":
             raise SqlError(
                 "DELTA_CANNOT_MODIFY_APPEND_ONLY",
                 "This table is configured to only allow appends.",
@@ -147,6 +176,8 @@ class SqlSession:
         Raises:
             SqlError: it failed, and changed nothing.
         """
+        if described := _DESCRIBE.fullmatch(statement.strip()):
+            return self._describe(_named(described[1]))
         types = tuple((p.name, "VOID" if p.text is None else p.kind) for p in parameters)
         work = translate(statement, types, self._default)
         named = {p.name or f"p{place}": p.text for place, p in enumerate(parameters)}
@@ -174,6 +205,13 @@ class SqlSession:
         """End the session."""
         self._cursor.close()
 
+    def _describe(self, table: Table) -> pa.Table:
+        detail = self._engine.detail(table)
+        if not detail:
+            raise SqlError("TABLE_OR_VIEW_NOT_FOUND", f"The table {table.name} cannot be found.", "42P01")
+        row = {"format": "delta", "name": f"{table.catalog}.{table.schema}.{table.name}"}
+        return pa.Table.from_pylist([row | {name: json.dumps(value) for name, value in detail.items()}])
+
     def _write(self, work: Translated, values: dict[str, str | None]) -> pa.Table:
         self._engine.guard(work)
         seen = self._engine.inserts(work.target)
@@ -190,6 +228,15 @@ class SqlSession:
     def _rollback(self) -> None:
         with suppress(duckdb.TransactionException):  # a commit that failed has already ended its transaction
             self._cursor.execute("ROLLBACK")
+
+
+def _named(text: str) -> Table:
+    catalog, schema, name = (part.strip("`") for part in text.split("."))
+    return Table(catalog=catalog, schema=schema, name=name)
+
+
+def _quoted(table: Table) -> str:
+    return f'"{PREFIX}{table.catalog}"."{table.schema}"."{table.name}"'
 
 
 def _affected(write: str, rows: int) -> pa.Table:

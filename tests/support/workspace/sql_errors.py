@@ -40,6 +40,8 @@ def of_duckdb(exc: duckdb.Error) -> SqlError:
             return conflict(text)
         case duckdb.CatalogException() if "does not exist" in text:
             return SqlError("TABLE_OR_VIEW_NOT_FOUND", text, "42P01")
+        case duckdb.CatalogException() if "Column with name" in text and "already exists" in text:
+            return SqlError("FIELD_ALREADY_EXISTS", text, "42710")
         case duckdb.CatalogException() if "already exists" in text:
             return SqlError("TABLE_OR_VIEW_ALREADY_EXISTS", text, "42P07")
         case duckdb.ConstraintException():

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,7 +36,7 @@ class SqlWarehouse:
 
     Args:
         accepts: who may come in.
-        catalogs, schemas: what there is, see ``SqlEngine``.
+        catalogs, schemas, folder: what there is and where it is kept, see ``SqlEngine``.
 
     Attributes:
         faults: switches to break it with.
@@ -47,10 +48,11 @@ class SqlWarehouse:
         accepts: Authenticator = any_bearer,
         catalogs: Iterable[str] = ("main",),
         schemas: Iterable[str] = ("main.forecast",),
+        folder: Path | None = None,
         port: int = 0,
     ) -> None:
         self.faults = SqlFaults()
-        self.engine = SqlEngine(catalogs=catalogs, schemas=schemas)
+        self.engine = SqlEngine(catalogs=catalogs, schemas=schemas, folder=folder)
         self.service = SqlService(self.engine, self.faults)
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.processor = TCLIService.Processor(self.service)
@@ -99,7 +101,7 @@ class SqlWarehouse:
         self._thread.join()
 
     def stop(self) -> None:
-        """End, and forget everything."""
+        """End; tables without a folder are forgotten."""
         self.stop_listening()
         self.engine.close()
 

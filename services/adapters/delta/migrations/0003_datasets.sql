@@ -16,7 +16,6 @@ CREATE TABLE IF NOT EXISTS {datasets} (
     series_count    BIGINT NOT NULL,
     uploaded_at     TIMESTAMP,
     panel_folder    STRING NOT NULL,
-    origin_json     STRING NOT NULL,
     version         BIGINT NOT NULL,
     write_id        STRING NOT NULL
 )

@@ -1,0 +1,1 @@
+"""What engineers run; nothing of the app or of training imports it."""

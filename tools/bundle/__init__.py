@@ -1,0 +1,1 @@
+"""Checks the deployment bundle without a workspace and without the Databricks CLI (``make bundle``)."""
