@@ -46,9 +46,19 @@ def header(dataset: Dataset) -> None:
     st.title("Upload")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{escape(dataset.name)}** · {origin(dataset) or size(dataset.size_bytes)}", width="stretch")
-        if st.button("Another file", key="upload_other", icon=":material/arrow_back:", type="tertiary"):
+        if st.button(
+            "Another source" if dataset.origin else "Another file",
+            key="upload_other",
+            icon=":material/arrow_back:",
+            type="tertiary",
+        ):
             st.query_params.clear()
             st.rerun()
+    if dataset.is_in_place:
+        st.caption(
+            ":material/database: The table stays where it is: all its series are counted, the report looks at some of "
+            "them, and the run reads it on the cluster."
+        )
 
 
 def origin(dataset: Dataset) -> str:

@@ -130,6 +130,7 @@ def test_where_runs_can_read_it_a_table_above_the_limit_stays_where_it_is(stage:
     app = app.button(key="use_table").click().run()
     assert not app.exception
     assert "everything else is judged by 2 of its 2 series" in texts(app)
+    assert "The table stays where it is" in texts(app)
     app = app.button(key="upload_continue").click().run()
     assert not app.exception
     (kept,) = stage.datasets.list(LOCAL_USER.name)

@@ -64,7 +64,7 @@ def _of_warehouse(action: str, exc: BaseException, login: Login, warehouse_id: s
         case Trouble.CONFLICT | Trouble.SESSION_GONE | Trouble.NO_ANSWER:
             return TablesUnavailable(
                 f"Databricks could not {action}: the SQL warehouse {warehouse_id} did not answer in time. It may be "
-                "starting, which takes up to some minutes."
+                "starting, which takes up to some minutes, or be busy."
             )
 
 
