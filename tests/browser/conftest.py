@@ -25,6 +25,16 @@ ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120
 
 
+SLOW = "test_a_running_job_is_cancelled_from_the_screen_and_a_retry_completes_it[cluster]"  # the longest by far
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.name == SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 class Server:
     """``streamlit run app.py``; can be killed and started again.
 
