@@ -109,6 +109,15 @@ def _try(named: tuple[str, Probe]) -> Finding:
         return Finding(subject=subject, is_well=False, text=exc.message, remedy=exc.remedy)
     except ForecastAppError as exc:
         return Finding(subject=subject, is_well=False, text=str(exc), remedy=exc.remedy)
+    except Exception as exc:  # a defect of one probe must not hide what the others found
+        logger.exception("Self-check, %s: the probe itself failed", subject)
+        said = f"{type(exc).__name__}: {exc}".rstrip(".")
+        return Finding(
+            subject=subject,
+            is_well=False,
+            text=f"It could not be tried: {said}.",
+            remedy="This is a defect of the app; its log has the details.",
+        )
 
 
 def stores_work(jobs: JobStore, datasets: DatasetStore, clock: Clock, place: str) -> str:

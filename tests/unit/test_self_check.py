@@ -53,12 +53,15 @@ def test_it_is_for_admins() -> None:
         SelfCheck({}, FakeClock()).run(BOB)
 
 
-def test_a_defect_in_a_probe_is_not_hidden() -> None:
+def test_a_defect_in_a_probe_hides_neither_itself_nor_the_others(caplog: pytest.LogCaptureFixture) -> None:
     def defect() -> str:
-        raise ZeroDivisionError
+        raise KeyError("id")
 
-    with pytest.raises(ZeroDivisionError):
-        SelfCheck({"x": defect}, FakeClock()).run(SYSTEM)
+    first, second = SelfCheck({"x": defect, "Files": lambda: "They work."}, FakeClock()).run(SYSTEM).findings
+    assert (first.is_well, second.is_well) == (False, True)
+    assert "KeyError: 'id'" in first.text
+    assert "defect" in first.remedy
+    assert "Traceback" in caplog.text
 
 
 def test_stores_are_tried_without_a_trace(tmp_path: Path) -> None:
