@@ -112,9 +112,9 @@ class Stage:
             source=self.tables, datasets=self.runtime.datasets, clock=self.clock, max_rows=max_rows, max_mb=10,
             reads_in_place=reads_in_place,
         )  # fmt: skip
-        given = Settings(**settings)
-        identity = Identity(is_behind_proxy=given.is_databricks_app)
-        self.runtime = bootstrap.install(replace(self.runtime, tables=tables, settings=given, identity=identity))
+        chosen = Settings(**settings)
+        identity = Identity(is_behind_proxy=chosen.is_databricks_app)
+        self.runtime = bootstrap.install(replace(self.runtime, tables=tables, settings=chosen, identity=identity))
 
     def open(self, page: str = "", **query: str) -> AppTest:
         """A page as a new browser sees it, by its file's stem; Home without one."""
