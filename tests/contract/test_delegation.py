@@ -19,7 +19,7 @@ from services.domain.job import EventKind, Job, JobId, JobStatus
 from services.domain.stage import Stage
 from services.settings import read_settings
 from tests.support.workspace.rest_workspace import RestWorkspace
-from tests.support.workspace.runs import OUT_OF_MEMORY, SPOT_LOSS, USER_CANCELED
+from tests.support.workspace.runs import DRIVER_LOST, OUT_OF_MEMORY, SPOT_LOSS, USER_CANCELED
 from training import artifacts
 from training.spec import ColumnRoles, ForecastSpec, ModelName
 
@@ -185,6 +185,21 @@ def test_an_app_that_crashed_after_sending_takes_its_run_up_again(quick: Runtime
     assert job.attempts[0].compute is not None, "planned before it was sent"
     assert job.attempts[0].compute.node_type == cluster.runs.all()[0].task["new_cluster"]["node_type_id"]
     assert [start.stage for start in job.attempts[0].stages][-1] is Stage.TRAINING
+
+
+def test_a_lost_cluster_is_followed_by_one_that_goes_on_from_what_it_had_finished(
+    runtime: Runtime, cluster: RestWorkspace
+) -> None:
+    job = started(runtime, models=(ModelName.NAIVE, ModelName.PROPHET), n_windows=2)
+    job = until(runtime, job.job_id, lambda job: job.step.startswith(ModelName.PROPHET))
+    cluster.runs.finish(cluster.runs.alone()[0].run_id, DRIVER_LOST)
+    job = until(runtime, job.job_id, lambda job: not job.is_active, timeout_s=120)
+    assert (job.status, job.attempts[0].cause) == (JobStatus.COMPLETED, Cause.LOST), job.error
+    assert [attempt.is_automatic for attempt in job.attempts] == [False, True]
+    second, first = (run.output for run in cluster.runs.all()[:2])
+    early = f"{ModelName.SEASONAL_NAIVE}: backtest 1"
+    assert (early in first, early in second) == (True, False)
+    assert f"{ModelName.PROPHET}: " in second
 
 
 def test_what_training_found_wrong_is_what_the_user_reads(runtime: Runtime, cluster: RestWorkspace) -> None:
