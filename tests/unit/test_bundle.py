@@ -154,7 +154,7 @@ FAULTS: list[tuple[str, str, Fault]] = [
     ("clusters", "no Unity Catalog", replaced(CLUSTER, "      data_security_mode: SINGLE_USER\n", "")),
     ("clusters", "not the app's principal", replaced(CLUSTER, "single_user_name: ${resources.apps.forecast",
                                                      "single_user_name: ${resources.apps.forecast.url} # ${")),
-    ("clusters", "costs for ever", replaced(CLUSTER, "      autotermination_minutes: 30\n", "")),
+    ("clusters", "costs for ever", replaced(CLUSTER, "      autotermination_minutes: ${var.auto_terminate_minutes}\n", "")),
     ("clusters", "DEDICATED_CLUSTER_NAME", replaced(CLUSTER, "[dev ${workspace.current_user.short_name}] ", "")),
     ("file_size", "11.0 MB", large),
     ("private_files", ".finance_forecast/state.db", replaced("databricks.yml", "    - .finance_forecast/**\n", "")),
