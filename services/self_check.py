@@ -109,6 +109,10 @@ def _try(named: tuple[str, Probe]) -> Finding:
         return Finding(subject=subject, is_well=False, text=exc.message, remedy=exc.remedy)
     except ForecastAppError as exc:
         return Finding(subject=subject, is_well=False, text=str(exc), remedy=exc.remedy)
+    except Exception as exc:  # one defect must not leave everybody with a check that never ends
+        logger.exception("Self-check, %s", subject)
+        text = f"It could not be tried: {type(exc).__name__}."
+        return Finding(subject=subject, is_well=False, text=text, remedy="This is a defect; the log has the details.")
 
 
 def stores_work(jobs: JobStore, datasets: DatasetStore, clock: Clock, place: str) -> str:

@@ -53,12 +53,14 @@ def test_it_is_for_admins() -> None:
         SelfCheck({}, FakeClock()).run(BOB)
 
 
-def test_a_defect_in_a_probe_is_not_hidden() -> None:
+def test_a_defect_in_a_probe_is_told_and_hides_no_other_finding(caplog: pytest.LogCaptureFixture) -> None:
     def defect() -> str:
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        SelfCheck({"x": defect}, FakeClock()).run(SYSTEM)
+    report = SelfCheck({"x": defect, "Policy": missing}, FakeClock()).run(SYSTEM)
+    assert [problem.subject for problem in report.problems] == ["x", "Policy"]
+    assert "could not be tried" in report.problems[0].text
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_stores_are_tried_without_a_trace(tmp_path: Path) -> None:
