@@ -25,7 +25,7 @@ from services.adapters.system import SystemClock
 from services.datasets import DatasetService
 from services.domain.access import SYSTEM
 from services.domain.errors import StoreUnavailable, Unavailable
-from services.domain.job import ACTIVE, DatasetId
+from services.domain.job import DatasetId
 from services.identity import Identity
 from services.jobs import JobService, Limits, refuse_tables
 from services.left_overs import LeftOvers
@@ -36,7 +36,6 @@ from services.ports import (
     Executor,
     FileStore,
     Groups,
-    JobFilter,
     JobStore,
     Plan,
     Probe,
@@ -391,7 +390,7 @@ def _tidy(*steps: Callable[[], None]) -> None:
 
 
 def _has_active_job(jobs: JobStore, dataset_id: DatasetId) -> bool:
-    return jobs.find(JobFilter(dataset_id=dataset_id, statuses=ACTIVE), limit=1).total > 0
+    return any(job.dataset_id == dataset_id for job in jobs.active())  # never a kept answer, as a list may be
 
 
 _installed: list[Runtime] = []

@@ -31,7 +31,8 @@ def job_files(job_id: JobId) -> str:
 
 class LeftOvers:
     """Ends and removes what nobody waits for. Safe beside other app processes: a job is looked at after what it left,
-    and is always written before anything is made for it.
+    and is always written before anything is made for it. What belongs to an attempt that the job as it was read does
+    not have was made since, by another process, and is left alone.
     """
 
     def __init__(self, *, jobs: JobStore, files: FileStore, executor: Executor, tracker: RunTracker) -> None:
@@ -86,7 +87,7 @@ class LeftOvers:
         job = self._jobs.get(job_id)
         if job is None:
             return self._was_deleted(job_id)
-        return not (job.is_active and attempt == len(job.attempts))
+        return _has_ended(job, attempt)
 
     def _was_deleted(self, job_id: JobId) -> bool:
         """Of a job that is not there: whether it ever was."""
@@ -103,10 +104,17 @@ class LeftOvers:
             if job is None:
                 if self._was_deleted(job_id):
                     self._tracker.delete_run(run_id)
+            elif not 0 < number <= len(job.attempts):
+                continue
             elif job.attempts[number - 1].mlflow_run_id not in {None, run_id}:  # made twice: its answer was lost
                 self._tracker.delete_run(run_id)
-            elif not (job.is_active and number == len(job.attempts)):
+            elif _has_ended(job, number):
                 self._tracker.close_run(run_id, status=_end_of(job, number))
+
+
+def _has_ended(job: Job, number: int) -> bool:
+    """Whether an attempt is over for good, even where the job was read some seconds ago."""
+    return number < len(job.attempts) or (number == len(job.attempts) and not job.is_active)
 
 
 def _end_of(job: Job, number: int) -> str:

@@ -66,10 +66,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse a command line; exits with status 2 and a message when it can't be understood."""
     parser = _parser()
     args = parser.parse_args(argv)
-    args.is_job = args.panel is not None or args.mlflow_run_id is not None
+    args.is_job = args.panel is not None or (args.table is not None and args.mlflow_run_id is not None)
     if sum(given is not None for given in (args.data, args.table, args.panel)) > 1:
         parser.error("give one of --data, --table and --panel")
-    if args.is_job and (args.panel or args.table):
+    if args.is_job:
         needed: tuple[str, ...] = ("spec", "mlflow_run_id", "tracking_uri", "checkpoints")
     elif args.data is not None or args.table is not None:
         needed = ("output",) if args.spec else ("output", "time_col", "target_col", "horizon")

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from services.domain.errors import InvalidInput
 
 _PART: Final = r"`(?:[^`]|``)+`|[^.`\s/]+"  # https://docs.databricks.com/aws/en/sql/language-manual/sql-ref-names
+_BARE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # SQL takes anything else in backticks only
 _FULL_NAME: Final = re.compile(rf"\s*({_PART})\.({_PART})\.({_PART})\s*")
 
 
@@ -48,7 +49,8 @@ class TableName:
         return self.catalog, self.schema, self.name
 
     def __str__(self) -> str:
-        return ".".join(part if re.fullmatch(r"[^.`\s/]+", part) else _quoted(part) for part in self.parts)
+        """As SQL reads it, and ``parse``."""
+        return ".".join(part if _BARE.fullmatch(part) else _quoted(part) for part in self.parts)
 
 
 def _quoted(part: str) -> str:

@@ -125,6 +125,15 @@ def test_all_series_are_counted_and_some_are_judged_whole(desk: Desk) -> None:
     assert profile.n_missing == 0, "no series was cut"
 
 
+def test_before_the_series_are_told_apart_all_rows_are_one(desk: Desk) -> None:
+    draft = desk.draft()
+    alone = ROLES.model_copy(update={"series": ()})
+    found = desk.large.check(ANN, ANNS, draft.dataset_id, desk.datasets.options(draft), alone)
+    assert found.profile is not None
+    assert (found.profile.n_series, found.profile.n_observations) == (1, 10_800)
+    assert found.profile.n_duplicates == 10_764
+
+
 def test_keeping_stores_some_series_and_the_numbers_of_all(desk: Desk) -> None:
     kept = desk.kept()
     assert (kept.status, kept.row_count, kept.series_count) == (DatasetStatus.READY, 10_800, 300)
@@ -256,6 +265,7 @@ def test_statements_over_all_series_are_spark_s_own() -> None:
         sql.totals(keyed, version=at, is_temporal=True),
         sql.totals(single, version=None, is_temporal=False),
         sql.whole_series(["t", "y"], ["k", "`; DROP"], version=at, n_series=5),
+        sql.whole_series(["t", "y"], [], version=at, n_series=1),
     ]
     for statement in made:
         spark.parser().parsePlan(statement.text)

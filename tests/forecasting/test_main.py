@@ -192,6 +192,9 @@ def test_an_output_that_is_a_file_is_a_clear_message(sales, tmp_path, capfd):
         (["--data", "x.csv"], "--output"),
         (["--data", "x.csv", "--output", "o", "--time-col", "a", "--target-col", "b"], "--horizon"),
         (["--panel", "x.parquet"], "--mlflow-run-id"),
+        (["--table", "a.b.c", "--mlflow-run-id", "r"], "--checkpoints"),
+        (["--table", "a.b.c"], "--output"),
+        (["--data", "x.csv", "--table", "a.b.c"], "one of --data, --table and --panel"),
         (["--data", "x", "--models", "magic"], "'magic' is not one of"),
         (["--data", "x", "--preset", "quick"], "'quick' is not one of fast, balanced, thorough"),
         (["--data", "x", "--engine", "gpu"], "'gpu' is not one of auto, "),
@@ -203,6 +206,12 @@ def test_a_command_line_that_cannot_be_understood_says_what_is_missing(capsys, a
         main(argv)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_file_is_forecast_here_though_an_mlflow_run_is_named():
+    words = ["--data", "x.csv", "--output", "o", "--spec", "spec.json", "--mlflow-run-id", "r"]
+    assert not parse(words).is_job
+    assert parse([*words[4:], "--panel", "x", "--tracking-uri", "u", "--checkpoints", "c"]).is_job
 
 
 def test_the_last_words_tell_what_has_no_score_and_what_is_suspicious(tmp_path, capsys):

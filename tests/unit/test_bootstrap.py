@@ -12,15 +12,19 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from services import bootstrap
+from services.adapters.memory.stores import MemoryJobStore
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.jobs import SqliteJobStore
 from services.api.routes import ROUTES, health
 from services.bootstrap import Runtime, build_runtime
 from services.domain.access import LOCAL_USER
 from services.domain.errors import StoreUnavailable
-from services.domain.job import DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
+from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, JobId, JobStatus
+from services.ports import JobFilter
 from services.settings import SettingsError, read_settings
+from services.shared_reads import Answers, SharedJobStore
 from tests.support.fakes import START
+from tests.support.world import World
 
 
 @pytest.fixture
@@ -119,3 +123,12 @@ def test_people_s_tables_need_a_workspace_and_a_warehouse(tmp_path: Path, monkey
     tables = build_runtime(read_settings(given | delegated)).tables
     assert tables is not None
     assert tables.large is not None
+
+
+def test_a_dataset_is_in_use_as_soon_as_another_process_trains_on_it() -> None:
+    store = MemoryJobStore()
+    shared = SharedJobStore(store, Answers(max_age_s=60))
+    assert shared.find(JobFilter(dataset_id=DatasetId("d1"), statuses=ACTIVE)).total == 0
+    assert not bootstrap._has_active_job(shared, DatasetId("d1"))
+    World(jobs=store).started()
+    assert bootstrap._has_active_job(shared, DatasetId("d1"))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
+from services.adapters.memory.stores import MemoryJobStore
 from services.domain.errors import ExecutorUnavailable, StoreUnavailable
 from services.domain.failure import Cause
 from services.domain.job import Job, JobId, JobStatus, MlflowRunId, RunId
 from services.ports import RunState, Submission
+from services.shared_reads import Answers, SharedJobStore
 from tests.support.fakes import CrashError
 from tests.support.world import ANN, World
 
@@ -101,6 +104,20 @@ def test_an_earlier_attempts_run_is_ended_though_its_job_runs_again(world: World
     world.left_overs.end_unwanted()
     states = {run_id: run.state for run_id, run in world.executor.runs.items()}
     assert states == {f"{job.job_id}-1": RunState.CANCELLED, f"{job.job_id}-2": RunState.QUEUED}
+
+
+def test_what_another_process_began_since_a_job_was_read_goes_on() -> None:
+    store = MemoryJobStore()
+    world = World(jobs=SharedJobStore(store, Answers(max_age_s=60)))
+    other = replace(world, jobs=SharedJobStore(store, Answers(max_age_s=60)))
+    job = ended(world)
+    assert world.now(job).status is S.FAILED
+    other.service.retry(ANN, job.job_id)
+    other.reconciler.tick()
+    assert len(world.now(job).attempts) == 1, "the answer that is kept"
+    world.left_overs.end_unwanted()
+    assert (world.executor.cancelled, world.tracker.deleted) == ([], [])
+    assert world.tracker.closed == {mlflow_of(job): "FAILED"}
 
 
 def test_an_mlflow_run_that_its_job_never_got_to_know_is_closed(world: World) -> None:

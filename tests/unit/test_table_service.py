@@ -173,6 +173,21 @@ def test_full_names_are_read_as_people_paste_them(text: str, parts: tuple[str, .
     assert TableName.parse(str(name)) == name
 
 
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        (("main", "_s2", "Orders_2024"), "main._s2.Orders_2024"),
+        (("our-catalog", "2024", "café"), "`our-catalog`.`2024`.`café`"),
+        (("1e5", "a$b", "a`b"), "`1e5`.`a$b`.`a``b`"),
+    ],
+)
+def test_a_full_name_has_backticks_wherever_spark_wants_them(parts: tuple[str, str, str], text: str) -> None:
+    catalog, schema, name = parts
+    written = TableName(catalog=catalog, schema=schema, name=name)
+    assert str(written) == text
+    assert TableName.parse(text) == written
+
+
 @pytest.mark.parametrize("text", ["", "orders", "sales.orders", "a.b.c.d", "a b.c.d", "`a.b.c", "a..c"])
 def test_what_is_no_full_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"Write catalog\.schema\.table"):

@@ -17,7 +17,7 @@ class TableStatements:
 
     def rows(self, names: Sequence[str], *, version: TableVersion | None, limit: int) -> Statement:
         """Rows in no order, at a version or now."""
-        listed = columns(quoted(name) for name in names)
+        listed = columns(map(quoted, names))
         return Statement(name="read a table", text=f"SELECT {listed} FROM {self._at(version)} LIMIT {limit:d}")
 
     def count(self) -> Statement:
@@ -43,8 +43,11 @@ class TableStatements:
     def whole_series(
         self, names: Sequence[str], keys: Sequence[str], *, version: TableVersion | None, n_series: int
     ) -> Statement:
-        """All rows of some series, which a hash of their names chooses."""
-        listed = columns(quoted(key) for key in keys)
+        """All rows of some series, which a hash of their names chooses; without keys there is one, and all is its."""
+        if not keys:
+            text = f"SELECT {columns(map(quoted, names))} FROM {self._at(version)}"
+            return Statement(name="read a table's only series", text=text)
+        listed = columns(map(quoted, keys))
         texts = columns(f"CAST({quoted(key)} AS STRING)" for key in keys)
         same = " AND ".join(f"one.{quoted(key)} <=> chosen.{quoted(key)}" for key in keys)
         return Statement(
