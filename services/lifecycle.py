@@ -1,7 +1,8 @@
 """What may happen to one active job: it is sent, seen, ended or tried again, each with its line in the timeline.
 
-Every method takes a job as it was read and returns it as it was written. ``StaleJob`` means that somebody
-else moved it first; nothing of ours is left behind then.
+Every method takes a job as it was read and returns it as it was written; one without a line in its timeline may come
+back unwritten, at the version it was read at, so that all of a look are written at once. ``StaleJob`` means that
+somebody else moved it first; nothing of ours is left behind then.
 """
 
 from __future__ import annotations
@@ -115,7 +116,10 @@ class Lifecycle:
         return job
 
     def refresh(self, job: Job, seen: Observation, report: RunReport | None) -> Job:
-        """RUNNING or CANCELLING: write what was seen; ``report`` is ``None`` when MLflow does not know the run."""
+        """RUNNING or CANCELLING: what was seen; ``report`` is ``None`` when MLflow does not know the run.
+
+        While the run is alive and no milestone is passed, the job comes back unwritten.
+        """
         if not seen.state.is_over:
             return self._alive(job, seen, report)
         job = job.passed_through(seen.stages, seen.page_url, self._clock.now())
@@ -129,9 +133,9 @@ class Lifecycle:
         return self._failed(job, seen, report)
 
     def hold_up(self, job: Job, problem: str) -> Job:
-        """Show on the job that it could not be moved; it is tried again at each look."""
+        """The job, unwritten, saying that it could not be moved; it is tried again at each look."""
         step = f"Held up, and tried again: {problem}"
-        return job if job.step == step else self._jobs.save(job.held_up(step, self._clock.now()))
+        return job if job.step == step else job.held_up(step, self._clock.now())
 
     def _prepared(self, job: Job, spec: ForecastSpec, dataset: Dataset) -> Job:
         """The job with its attempt's MLflow run and machines, the same ones however often it is sent."""
@@ -236,7 +240,7 @@ class Lifecycle:
         is_fresh = job.observed_at is not None and now - job.observed_at < _SEEN_AGAIN_AFTER
         if is_fresh and _without_times(changed) == _without_times(job):
             return job
-        return self._jobs.save(changed, events)
+        return self._jobs.save(changed, events) if events else changed
 
     def _completed(self, job: Job, seen: Observation, report: RunReport) -> Job:
         now = self._clock.now()

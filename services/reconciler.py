@@ -1,8 +1,8 @@
 """The one loop that moves active jobs. Pages only ask for things; what becomes of them is observed here.
 
-A tick costs one store query, one look at all runs and one read of all progress, however many jobs and
-browsers there are. Several app processes may run it over one store: every move is idempotent, and who
-loses a race leaves the job to the winner.
+A tick costs one store query, one look at all runs, one read of all progress and one write of it, however many jobs
+and browsers there are; only a job with a new line in its timeline is written by itself. Several app processes may run
+it over one store: every move is idempotent, and who loses a race leaves the job to the winner.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from services.domain.errors import ExecutorUnavailable, StaleJob, Unavailable
-from services.domain.job import Job, JobId, JobStatus, MlflowRunId
+from services.domain.job import ACTIVE, Job, JobId, JobStatus, MlflowRunId
 from services.lifecycle import Lifecycle
 from services.ports import Clock, Executor, JobStore, RunReport, RunTracker
 
@@ -128,8 +128,10 @@ class Reconciler:
             if job.attempt is not None and job.attempt.run_id is not None:
                 tick.move(job, self._lifecycle.end_run)
         self._observe(tick)
-        for job, problem in tuple(tick.defects):
-            tick.move(job, partial(self._lifecycle.hold_up, problem=problem))
+        for job in tick.having(*ACTIVE):
+            if job.job_id in tick.defects:
+                tick.move(job, partial(self._lifecycle.hold_up, problem=tick.defects[job.job_id]))
+        tick.write(self._jobs)
         if tick.first_error is not None:
             raise tick.first_error
         wait = self._next_look(tick)
@@ -205,13 +207,14 @@ class Reconciler:
 
 
 class _Tick:
-    """The active jobs of one tick, as they were last read or written."""
+    """The active jobs of one tick: as they are stored, and as they are by now."""
 
-    def __init__(self, jobs: dict[JobId, Job]) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs: Mapping[JobId, Job]) -> None:
+        self._stored = dict(jobs)
+        self._jobs = dict(jobs)
         self.was_raced = False
         self.first_error: Exception | None = None
-        self.defects: list[tuple[Job, str]] = []
+        self.defects: dict[JobId, str] = {}
 
     def having(self, *statuses: JobStatus) -> list[Job]:
         """Jobs that have one of these statuses by now."""
@@ -220,13 +223,35 @@ class _Tick:
     def move(self, job: Job, action: Callable[[Job], Job]) -> None:
         """Move one job. What goes wrong with it is kept for the end of the tick, and stops no other job."""
         try:
-            self._jobs[job.job_id] = action(job)
+            moved = action(job)
         except StaleJob:
-            self.was_raced = True
-            del self._jobs[job.job_id]
+            self._lose(job.job_id)
         except Unavailable as exc:
             self.first_error = self.first_error or exc
         except Exception as exc:
             logger.exception("Job %s could not be refreshed", job.job_id)
             self.first_error = self.first_error or exc
-            self.defects.append((job, f"{type(exc).__name__}: {exc}"))
+            self.defects[job.job_id] = f"{type(exc).__name__}: {exc}"
+        else:
+            self._jobs[job.job_id] = moved
+            if moved.version != job.version:
+                self._stored[job.job_id] = moved
+
+    def write(self, store: JobStore) -> None:
+        """Write what has been seen of jobs and is not stored yet."""
+        unwritten = [job for job in self._jobs.values() if job != self._stored[job.job_id]]
+        if not unwritten:
+            return
+        try:
+            written = {job.job_id for job in store.save_seen(unwritten)}
+        except Unavailable as exc:
+            self.first_error = self.first_error or exc
+            return
+        for job in unwritten:
+            if job.job_id not in written:
+                self._lose(job.job_id)
+
+    def _lose(self, job_id: JobId) -> None:
+        """Somebody else moved it first."""
+        self.was_raced = True
+        del self._jobs[job_id]

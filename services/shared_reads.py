@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -106,18 +107,35 @@ class SharedJobStore:
             self._answers.forget()
 
     def save(self, job: Job, events: Sequence[JobEvent] = ()) -> Job:
-        before = self._active.pop(job.job_id, None)
+        with self._shown((job,), has_events=bool(events)) as saved:
+            saved.append(self._store.save(job, events))
+        return saved[0]
+
+    def save_seen(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
+        with self._shown(jobs) as saved:
+            saved.extend(self._store.save_seen(jobs))
+        return tuple(saved)
+
+    @contextmanager
+    def _shown(self, jobs: Sequence[Job], *, has_events: bool = False) -> Iterator[list[Job]]:
+        """Show what was written: in its rows where nothing else can have changed, else by asking for all anew.
+
+        The body adds what it wrote of ``jobs``. Where that is not all of them somebody else's version is the newest,
+        and after a failure nobody knows which is.
+        """
+        before = {job.job_id: self._active.pop(job.job_id, None) for job in jobs}
+        saved: list[Job] = []
         try:
-            saved = self._store.save(job, events)
+            yield saved
         except BaseException:
-            self._answers.forget()  # somebody else's version is the newest, or nobody knows which is
+            self._answers.forget()
             raise
-        if not events and before is not None and _is_found_alike(before, job):
-            self._active[job.job_id] = saved
-            self._answers.revise(partial(_with, saved))
+        if not has_events and len(saved) == len(jobs) and all(_is_found_alike(before[job.job_id], job) for job in jobs):
+            newest = {job.job_id: job for job in saved}
+            self._active.update(newest)
+            self._answers.revise(partial(_with, newest))
         else:
             self._answers.forget()
-        return saved
 
     def get(self, job_id: JobId) -> Job | None:
         return self._answers.shared(("job", job_id), partial(self._store.get, job_id))
@@ -192,16 +210,18 @@ class SharedDatasetStore:
         self._store.tidy(before)
 
 
-def _is_found_alike(before: Job, after: Job) -> bool:
+def _is_found_alike(before: Job | None, after: Job) -> bool:
     """Whether every list that holds the job as it was read holds it as it is written, at the same place."""
+    if before is None:
+        return False
     return (before.version, before.status, before.name) == (after.version, after.status, after.name)
 
 
-def _with(saved: Job, answer: object) -> object:
-    """The answer with the job in place of an older version of it."""
+def _with(saved: Mapping[JobId, Job], answer: object) -> object:
+    """The answer with each of the jobs in place of an older version of it."""
 
     def newest(job: Job) -> Job:
-        return saved if job.job_id == saved.job_id and job.version < saved.version else job
+        return max(job, saved.get(job.job_id, job), key=lambda version: version.version)
 
     match answer:
         case Job():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -121,6 +122,73 @@ def test_a_question_that_met_trouble_on_its_way_is_answered(
     warehouse.faults.arm(fault, on="ExecuteStatement SELECT", times=2)
     assert store.get(made.job_id) == made
     assert warehouse.faults.pending == 0
+
+
+def watched(store: DeltaJobStore, n_jobs: int) -> tuple[Job, ...]:
+    """Running jobs, as they are read."""
+    for n in range(n_jobs):
+        added(store, f"j{n}", status=JobStatus.RUNNING)
+    return store.active()
+
+
+def half_way(jobs: Iterable[Job], step: str = "half") -> list[Job]:
+    return [replace(found, step=step, observed_at=START) for found in jobs]
+
+
+@pytest.mark.parametrize("fault", [*PASSING, *LOST, *EXPIRED, SqlFault.CONFLICT])
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_was_seen_and_met_trouble_on_its_way_is_written_once(
+    store: DeltaJobStore, database: DeltaDatabase, warehouse: SqlWarehouse, fault: SqlFault, times: int
+) -> None:
+    a, b, c = watched(store, 3)
+    others = DeltaJobStore(database).save(b.request_cancel(START), (event(b, EventKind.CANCEL_REQUESTED),))
+    warehouse.faults.arm(fault, on="ExecuteStatement MERGE", times=times)
+    saved = store.save_seen(half_way((a, b, c)))
+    assert warehouse.faults.pending == 0
+    assert [(found.job_id, found.version) for found in saved] == [("j0", 1), ("j2", 1)]
+    assert store.active() == (saved[0], others, saved[1])
+    assert kinds(store, "j1") == [EventKind.CREATED, EventKind.CANCEL_REQUESTED]
+
+
+def test_what_was_seen_costs_one_statement_and_a_look_only_where_somebody_was_faster(
+    store: DeltaJobStore, database: DeltaDatabase, warehouse: SqlWarehouse
+) -> None:
+    read = watched(store, 100)
+    before = len(warehouse.ran)
+    saved = store.save_seen(half_way(read))
+    assert len(warehouse.ran) - before == 1
+    assert [found.version for found in saved] == [1] * 100
+    DeltaJobStore(database).save(saved[7].request_cancel(START))
+    before = len(warehouse.ran)
+    assert len(store.save_seen(half_way(saved, "more"))) == 99
+    assert len(warehouse.ran) - before == 2
+
+
+def test_what_was_seen_fits_into_what_a_statement_may_be_sent(store: DeltaJobStore, warehouse: SqlWarehouse) -> None:
+    """At most 1 MB of values; a step is longest where a library has said much."""
+    read = watched(store, 12)
+    before = len(warehouse.ran)
+    saved = store.save_seen(half_way(read, "✓" * 20_000))
+    assert store.active() == saved
+    assert len(warehouse.ran) - before == 3 + 1
+    (huge,) = store.save_seen(half_way(saved[:1], "y" * 600_000))
+    assert store.get(huge.job_id) == huge
+
+
+def test_seeing_a_job_leaves_its_outbox_as_it_is(
+    store: DeltaJobStore, database: DeltaDatabase, warehouse: SqlWarehouse
+) -> None:
+    (read,) = watched(store, 1)
+    warehouse.faults.arm(SqlFault.FORBIDDEN, on="ExecuteStatement INSERT")
+    saved = store.save(read, (event(read, EventKind.SUBMITTED),))
+    (saved,) = store.save_seen(half_way([saved]))
+    assert kinds(store, "j0") == [EventKind.CREATED, EventKind.SUBMITTED]
+    saved = store.save(saved, (event(read, EventKind.STARTED),))
+    before = len(warehouse.ran)
+    (saved,) = store.save_seen(half_way([saved]))
+    store.save(saved, (event(read, EventKind.PROGRESS),))
+    assert len(warehouse.ran) - before == 1 + 2, "it is known that nothing is left in the outbox"
+    assert kinds(store, "j0") == [EventKind.CREATED, EventKind.SUBMITTED, EventKind.STARTED, EventKind.PROGRESS]
 
 
 def test_somebody_elses_write_is_not_taken_for_ours_that_was_lost(

@@ -169,6 +169,79 @@ def test_saving_a_job_that_is_gone_is_refused(store: JobStore) -> None:
         store.save(job())
 
 
+def seen(read: Job, step: str) -> Job:
+    """What a look at a run changes of its job, all of it."""
+    later = START + timedelta(seconds=3, microseconds=7)
+    stages = (StageStart(stage=Stage.QUEUED, began_at=later),)
+    return read.passed_through(stages, "https://workspace/#job/1/run/1", later).observed(
+        progress=Progress(percent=33.25, step=step, heartbeat_at=later), step=step, started_at=later, now=later
+    )
+
+
+def running(store: JobStore, *names: str) -> tuple[Job, ...]:
+    """Jobs with a run, as a reconciler reads them."""
+    for name in names:
+        made = job(name).start(START).accepted(RunId(f"r-{name}"), "Queued", START)
+        store.add(made, event(made))
+    return store.active()
+
+
+def test_what_was_seen_of_many_jobs_is_written_together(store: JobStore) -> None:
+    read = running(store, *(f"j{n}" for n in range(5)))
+    first = store.save_seen([seen(found, f"Ünï ✓ '\"\\\n {found.job_id}") for found in read])
+    assert store.active() == first
+    assert [store.get(found.job_id) for found in read] == list(store.find(JobFilter()).jobs) == list(first)
+    assert [found.version for found in first] == [1] * 5
+    second = store.save_seen([replace(found, step="on", observed_at=None) for found in first])
+    assert (
+        store.find(JobFilter()).jobs
+        == second
+        == tuple(replace(j, step="on", version=2, observed_at=None) for j in first)
+    )
+    assert [e.kind for e in store.events(read[0].job_id)] == [EventKind.CREATED]
+
+
+def test_a_job_that_somebody_moved_meanwhile_hides_no_other_that_was_seen(store: JobStore) -> None:
+    a, b, c, d = running(store, "a", "b", "c", "d")
+    asked = store.save(b.request_cancel(START), (event(b, EventKind.CANCEL_REQUESTED),))
+    ended = store.save(c.completed(None, START))
+    store.delete(ended, event(c, EventKind.DELETED))
+    store.find(JobFilter())
+    saved = store.save_seen([seen(found, "half") for found in (a, b, c, d)])
+    assert [found.job_id for found in saved] == ["a", "d"]
+    assert store.find(JobFilter()).jobs == (saved[0], asked, saved[1])
+    assert store.get(JobId("c")) is None
+    assert store.save_seen([seen(b, "lost again")]) == ()
+    assert store.save_seen([]) == ()
+    assert store.get(JobId("b")) == asked
+
+
+def test_a_seen_job_goes_on_with_events(store: JobStore) -> None:
+    (read,) = running(store, "a")
+    (saved,) = store.save_seen([seen(read, "half")])
+    done = store.save(saved.completed(None, START), (event(saved, EventKind.COMPLETED),))
+    assert store.get(read.job_id) == done
+    assert [e.kind for e in store.events(read.job_id)] == [EventKind.CREATED, EventKind.COMPLETED]
+
+
+def test_of_many_threads_that_see_the_same_jobs_one_writes_each(store: JobStore) -> None:
+    read = running(store, *(f"j{n}" for n in range(6)))
+    won: list[Job] = []
+    barrier = threading.Barrier(4)
+
+    def look(n: int) -> None:
+        barrier.wait()
+        won.extend(store.save_seen([seen(found, f"by {n}") for found in read[n:]]))
+
+    threads = [threading.Thread(target=look, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found.job_id for found in won) == [f"j{n}" for n in range(6)]
+    assert {found.step for found in store.active()} == {found.step for found in won}
+
+
 def test_deleting_keeps_the_events(store: JobStore) -> None:
     read = added(store)
     store.delete(read, event(read, EventKind.DELETED))
@@ -344,6 +417,10 @@ class TwoStores(RuleBasedStateMachine):
         self.both(lambda store: store.active())
         answer = self.both(lambda store: store.save(replace(read, step=detail)))
         return read if answer == "stale" else answer
+
+    @rule(reads=st.lists(known, max_size=4, unique_by=lambda read: read.job_id), step=TEXT)
+    def see(self, reads: list[Job], step: str) -> None:
+        self.both(lambda store: store.save_seen([replace(read, step=step) for read in reads]))
 
     @rule(target=known, read=known, status=st.sampled_from(JobStatus), detail=TEXT)
     def save(self, read: Job, status: JobStatus, detail: str) -> object:

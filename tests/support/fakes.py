@@ -220,6 +220,9 @@ class ShakyJobStore:
     def save(self, job: Job, events: Sequence[JobEvent] = ()) -> Job:
         return self._write(lambda: self._store.save(job, events))
 
+    def save_seen(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
+        return self._write(lambda: self._store.save_seen(jobs))
+
     def delete(self, job: Job, event: JobEvent) -> None:
         self._write(lambda: self._store.delete(job, event))
 

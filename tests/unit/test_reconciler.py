@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from services.adapters.memory.stores import MemoryJobStore
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.jobs import SqliteJobStore
 from services.domain.errors import (
@@ -23,8 +24,9 @@ from services.domain.errors import (
     TrackingUnavailable,
 )
 from services.domain.failure import Cause
-from services.domain.job import EventKind, Job, JobStatus, MlflowRunId, Outcome, RunId
+from services.domain.job import EventKind, Job, JobEvent, JobStatus, MlflowRunId, Outcome, RunId
 from services.domain.stage import Stage, StageStart
+from services.jobs import Limits
 from services.ports import Observation, RunReport, RunState, Submission
 from services.reconciler import Reconciler
 from tests.support.fakes import START
@@ -127,6 +129,100 @@ def test_a_tick_costs_one_look_whatever_the_number_of_jobs(world: World) -> None
     world.executor.observe_calls = world.tracker.report_calls = 0
     world.reconciler.tick()
     assert (world.executor.observe_calls, world.tracker.report_calls) == (1, 1)
+
+
+class Counting(MemoryJobStore):
+    """Counts its writes.
+
+    Attributes:
+        writes: jobs in each, those with events apart.
+        meanwhile: happens once, before what was seen is written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[tuple[str, int]] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def save(self, job: Job, events: Sequence[JobEvent] = ()) -> Job:
+        self.writes.append(("events" if events else "no events", 1))
+        return super().save(job, events)
+
+    def save_seen(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
+        self.meanwhile()
+        self.writes.append(("seen", len(jobs)))
+        return super().save_seen(jobs)
+
+
+def watched(store: Counting, n_jobs: int) -> tuple[World, list[Job]]:
+    """Jobs whose runs have been seen to compute."""
+    world = World(jobs=store, limits=Limits(per_user=1000, overall=1000))
+    jobs = [world.started() for _ in range(n_jobs)]
+    world.reconciler.tick()
+    for job in jobs:
+        world.executor.set(run_of(world.now(job)), RunState.RUNNING, started_at=START)
+    world.reconciler.tick()
+    store.writes.clear()
+    return world, [world.now(job) for job in jobs]
+
+
+def test_progress_of_a_hundred_jobs_is_one_write_and_a_milestone_one_of_its_own() -> None:
+    store = Counting()
+    world, jobs = watched(store, 100)
+    for n, job in enumerate(jobs):
+        world.tracker.write(mlflow_of(job), percent=30 if n < 2 else n / 10, step="XGBoost")
+    world.executor.set(run_of(jobs[2]), RunState.SUCCEEDED)
+    world.reconciler.tick()
+    assert sorted(store.writes) == [("events", 1)] * 3 + [("seen", 97)]
+    assert [world.now(job).version for job in jobs] == [job.version + 1 for job in jobs]
+    assert world.now(jobs[99]).progress.percent == 9.9
+    store.writes.clear()
+    world.reconciler.tick()
+    assert store.writes == []
+    world.clock.advance(seconds=30)
+    world.reconciler.tick()
+    assert store.writes == [("seen", 99)]
+
+
+def test_a_job_that_is_cancelled_while_others_are_seen_is_left_to_who_cancelled_it() -> None:
+    store = Counting()
+    world, jobs = watched(store, 3)
+    for job in jobs:
+        world.tracker.write(mlflow_of(job), percent=10, step="XGBoost")
+    store.meanwhile = lambda: world.service.cancel(ANN, jobs[1].job_id)
+    assert world.reconciler.tick() == 5, "look again: somebody moved it"
+    assert [world.now(job).status for job in jobs] == [S.RUNNING, S.CANCELLING, S.RUNNING]
+    assert [world.now(job).progress.percent for job in jobs] == [10, 0, 10]
+
+
+def test_the_last_job_that_somebody_else_ended_is_looked_at_once_more() -> None:
+    store = Counting()
+    world, (job,) = watched(store, 1)
+    world.tracker.write(mlflow_of(job), percent=10, step="XGBoost")
+    store.meanwhile = lambda: MemoryJobStore.save(store, job.completed(OUTCOME, START))
+    assert world.reconciler.tick() == 5
+    store.meanwhile = lambda: None
+    assert world.reconciler.tick() is None
+    assert world.now(job).outcome == OUTCOME
+
+
+def test_a_store_that_does_not_take_what_was_seen_keeps_the_ends_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Counting()
+    world, (going, ended) = watched(store, 2)
+    world.tracker.write(mlflow_of(going), percent=10, step="XGBoost")
+    world.executor.set(run_of(ended), RunState.SUCCEEDED)
+
+    def refuse(_: object) -> tuple[Job, ...]:
+        raise StoreUnavailable("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "save_seen", refuse)
+        with pytest.raises(StoreUnavailable):
+            world.reconciler.tick()
+    assert world.now(ended).status is S.COMPLETED
+    assert world.now(going) == going
+    world.reconciler.tick()
+    assert world.now(going).progress.percent == 10
 
 
 def test_an_unchanged_job_is_written_now_and_then_only(world: World) -> None:
@@ -625,6 +721,22 @@ def test_two_reconcilers_on_one_store_move_each_job_once(store: SqliteJobStore) 
     for job in jobs:
         told = kinds(one, job)
         assert told.count(EventKind.SUBMITTED) == told.count(EventKind.COMPLETED) == 1
+
+
+def test_a_cancel_that_is_a_defect_stays_visible(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.running()
+    world.executor.set(run_of(job), RunState.RUNNING, started_at=START)
+    world.service.cancel(ANN, job.job_id)
+
+    def trip(_: RunId) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(world.executor, "cancel", trip)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            world.reconciler.tick()
+        world.clock.advance(seconds=1)
+        assert "a defect" in world.now(job).step
 
 
 def test_a_lost_race_leaves_the_job_to_the_winner(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,30 @@ def test_the_progress_of_a_hundred_jobs_costs_the_lists_no_question(store: Count
     assert shared.find(ANNS, limit=100) == store.find(ANNS, limit=100)
 
 
+def test_what_was_seen_of_a_hundred_jobs_is_shown_at_once_and_costs_no_question(
+    store: Counted, shared: SharedJobStore
+) -> None:
+    for n in range(100):
+        added(store, f"j{n}")
+    shared.find(ANNS, limit=100)
+    shared.get(JobId("j7"))
+    for step in ("half", "whole"):
+        saved = shared.save_seen([moved(job, step) for job in shared.active()])
+        assert shared.find(ANNS, limit=100) == store.find(ANNS, limit=100)
+        assert shared.get(JobId("j7")) == saved[[job.job_id for job in saved].index(JobId("j7"))]
+    assert (store.asked["find"], store.asked["get"]) == (1 + 2, 1)
+
+
+def test_of_what_was_seen_a_lost_race_shows_the_winners_version(store: Counted, shared: SharedJobStore) -> None:
+    added(store, "j1")
+    added(store, "j2")
+    first, second = shared.active()
+    shared.find(ANNS)
+    newest = store.save(moved(second, "by another process"))
+    (saved,) = shared.save_seen([moved(first, "by us"), moved(second, "by us")])
+    assert shared.find(ANNS).jobs == (saved, newest)
+
+
 def test_a_click_is_seen_in_every_list_at_once(store: Counted, shared: SharedJobStore) -> None:
     job = added(shared, status=JobStatus.PENDING)
     waiting = JobFilter(statuses=frozenset({JobStatus.PENDING}))

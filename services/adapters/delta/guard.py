@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from services.adapters.delta.database import DeltaDatabase
@@ -25,3 +25,16 @@ def took_effect(
         return True
     found = database.rows(written_by, {"key": key})
     return bool(found) and found[0]["write_id"] == values["write_id"]
+
+
+def which_took_effect(
+    database: DeltaDatabase, write: Statement, values: Mapping[str, Any], *, written: Statement, keys: Collection[str]
+) -> frozenset[str]:
+    """The same for one write over many rows: the keys of those that it has changed.
+
+    ``written`` selects them as ``key`` by ``:write_id``. The look costs one statement, and only where fewer rows than
+    were sent have changed.
+    """
+    if database.affected(write, values) == len(keys):
+        return frozenset(keys)
+    return frozenset(row["key"] for row in database.rows(written, {"write_id": values["write_id"]}))

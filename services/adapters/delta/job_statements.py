@@ -9,7 +9,7 @@ from typing import Any, Final
 from services.adapters.delta.guard import DELETED
 from services.adapters.delta.tables import Tables
 from services.adapters.sql.conditions import job_condition, one_of
-from services.adapters.sql.rows import EVENT_COLUMNS, JOB_COLUMNS
+from services.adapters.sql.rows import EVENT_COLUMNS, JOB_COLUMNS, SEEN_COLUMNS
 from services.adapters.sql.statements import Statement, assignments, columns, parameters
 from services.domain.job import ACTIVE
 from services.ports import JobFilter
@@ -19,11 +19,18 @@ _CHANGED: Final = tuple(name for name in JOB_COLUMNS if name not in {"job_id", "
 _EVENT: Final = ("event_id", *EVENT_COLUMNS)
 _AT_VERSION: Final = f"job_id = :job_id AND version = :version - 1 AND status <> '{DELETED}'"
 
+_SEEN_TYPES: Final = {"version": "BIGINT", "updated_at": "TIMESTAMP", "observed_at": "TIMESTAMP"}  # else STRING
+_SEEN: Final = f"ARRAY<STRUCT<{', '.join(f'{name}: STRING' for name in ('job_id', *SEEN_COLUMNS))}>>"
 _TIMES: Final = "ARRAY<STRUCT<run_id: STRING, submitted_at: STRING, started_at: STRING, ended_at: STRING>>"
 
 
 def _micros(moment: str) -> str:
     return f"unix_micros(CAST({moment} AS TIMESTAMP))"
+
+
+def _seen_values() -> str:
+    names = ("job_id", *SEEN_COLUMNS)
+    return ", ".join(f"CAST(job.{name} AS {_SEEN_TYPES.get(name, 'STRING')}) AS {name}" for name in names)
 
 
 _RUN_MICROS: Final = (  # of one attempt, as ``Attempt.run_time``
@@ -62,6 +69,18 @@ class JobStatements:
         self.save_with_events = Statement(
             name="save a job and its events",
             text=f"UPDATE {self._jobs} SET {assignments((*_CHANGED, 'write_id', 'outbox_json'))} WHERE {_AT_VERSION}",
+        )
+        self.save_seen = Statement(  # one parameter, because a statement takes at most 255 of them
+            name="save what was seen of jobs",
+            text=f"MERGE INTO {self._jobs} AS target USING (SELECT {_seen_values()}"
+            f" FROM (SELECT explode(from_json(:seen, '{_SEEN}')) AS job)) AS seen"
+            " ON target.job_id = seen.job_id AND target.version = seen.version - 1"
+            f" AND target.status <> '{DELETED}' WHEN MATCHED THEN UPDATE SET"
+            f" {', '.join(f'{name} = seen.{name}' for name in SEEN_COLUMNS)}, write_id = :write_id",
+        )
+        self.seen = Statement(
+            name="look at which jobs a write has changed",
+            text=f"SELECT job_id AS key FROM {self._jobs} WHERE write_id = :write_id",
         )
         self.mark_deleted = Statement(
             name="delete a job",

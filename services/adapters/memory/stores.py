@@ -39,6 +39,13 @@ class MemoryJobStore:
             self._events.extend(events)
         return saved
 
+    def save_seen(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
+        with self._lock:
+            current = [job for job in jobs if self._is_current(job)]
+            saved = tuple(replace(job, version=job.version + 1) for job in current)
+            self._jobs |= {job.job_id: job for job in saved}
+        return saved
+
     def get(self, job_id: JobId) -> Job | None:
         with self._lock:
             return self._jobs.get(job_id)
@@ -91,9 +98,12 @@ class MemoryJobStore:
         """A deletion is never cut short."""
 
     def _guard(self, job: Job) -> None:
-        known = self._jobs.get(job.job_id)
-        if known is None or known.version != job.version:
+        if not self._is_current(job):
             raise StaleJob(job_id=job.job_id, version=job.version)
+
+    def _is_current(self, job: Job) -> bool:
+        known = self._jobs.get(job.job_id)
+        return known is not None and known.version == job.version
 
 
 class MemoryDatasetStore:

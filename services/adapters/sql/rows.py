@@ -39,6 +39,8 @@ JOB_COLUMNS: Final = (
     "updated_at", "observed_at", "next_attempt_at", "automatic_retries", "spec_json", "attempts_json",
     "progress_json", "outcome_json", "step", "error", "request_id", "size",
 )  # fmt: skip
+SEEN_COLUMNS: Final = ("version", "updated_at", "observed_at", "attempts_json", "progress_json", "step")
+"""What a look at a run may change."""
 EVENT_COLUMNS: Final = ("job_id", "at", "kind", "actor", "attempt", "detail")
 DATASET_COLUMNS: Final = tuple(field.name for field in fields(Dataset))
 

@@ -63,6 +63,11 @@ class SqliteJobStore:
             _append(connection, events)
         return replace(job, version=job.version + 1)
 
+    def save_seen(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
+        saved = [replace(job, version=job.version + 1) for job in jobs]
+        with self._database.writing() as connection:
+            return tuple(job for job in saved if connection.execute(_UPDATE, _row(job, job.version)).rowcount == 1)
+
     def get(self, job_id: JobId) -> Job | None:
         with self._database.reading() as connection:
             row = connection.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
