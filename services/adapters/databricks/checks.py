@@ -74,10 +74,7 @@ def _warehouse(workspace: Workspace, warehouse_id: str) -> str:
         try:
             found = client.warehouses.get(warehouse_id)
         except NotFound as exc:
-            raise SetupProblem(
-                f"There is no SQL warehouse {warehouse_id} that the app may see.",
-                remedy="Correct DATABRICKS_WAREHOUSE_ID, or give the app's service principal CAN_USE on it.",
-            ) from exc
+            raise _not_there(f"SQL warehouse {warehouse_id}", "DATABRICKS_WAREHOUSE_ID", needs) from exc
     stops = (
         f"stops after {found.auto_stop_mins} idle minutes"
         if found.auto_stop_mins
@@ -92,11 +89,7 @@ def _dedicated(workspace: Workspace, cluster: ClusterSettings, auto_terminate_mi
     with workspace.use("look at the dedicated cluster", ExecutorUnavailable, needs=_lacks(needs)) as client:
         found = _cluster(client, cluster)
     if found is None:
-        raise SetupProblem(
-            f"There is no cluster {wanted} that the app may see.",
-            remedy="Correct DEDICATED_CLUSTER_ID or DEDICATED_CLUSTER_NAME, or give the app's service principal "
-            "CAN_RESTART on it.",
-        )
+        raise _not_there(f"cluster {wanted}", "DEDICATED_CLUSTER_ID or DEDICATED_CLUSTER_NAME", needs)
     if cluster.single_user_name and found.single_user_name not in {None, "", cluster.single_user_name}:
         raise SetupProblem(
             f"The cluster {wanted} belongs to {found.single_user_name}, and takes nobody else's runs.",
@@ -155,10 +148,7 @@ def _pool(workspace: Workspace, pool_id: str) -> str:
         try:
             found = client.instance_pools.get(pool_id)
         except (BadRequest, NotFound) as exc:
-            raise SetupProblem(
-                f"There is no instance pool {pool_id} that the app may see.",
-                remedy=f"Correct INSTANCE_POOL_ID, or give the app's service principal {needs}.",
-            ) from exc
+            raise _not_there(f"instance pool {pool_id}", "INSTANCE_POOL_ID", needs) from exc
     if found.state is not InstancePoolState.ACTIVE:
         raise SetupProblem(
             f"The instance pool {found.instance_pool_name} is {found.state.value if found.state else 'not active'}.",
@@ -175,10 +165,7 @@ def _policy(workspace: Workspace, policy_id: str | None) -> str:
         try:
             found = client.cluster_policies.get(policy_id)
         except (BadRequest, NotFound) as exc:
-            raise SetupProblem(
-                f"There is no cluster policy {policy_id} that the app may see.",
-                remedy=f"Correct CLUSTER_POLICY_ID, or give the app's service principal {needs}.",
-            ) from exc
+            raise _not_there(f"cluster policy {policy_id}", "CLUSTER_POLICY_ID", needs) from exc
     if _ends_by_itself(found.definition):
         raise SetupProblem(
             f"The cluster policy {found.name} prescribes autotermination_minutes, which job clusters refuse.",
@@ -208,6 +195,13 @@ def _group(workspace: Workspace, group: str) -> str:
             remedy="Make the group, correct ADMIN_GROUP, or name the admins in ADMIN_USERS.",
         )
     return f"Members of {group} are admins."
+
+
+def _not_there(what: str, setting: str, grant: str) -> SetupProblem:
+    return SetupProblem(
+        f"There is no {what} that the app may see.",
+        remedy=f"Correct {setting}, or give the app's service principal {grant}.",
+    )
 
 
 def _lacks(grant: str) -> str:
