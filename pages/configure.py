@@ -15,6 +15,7 @@ from pages.ui.spec_check import MIN_TRAIN
 from pages.ui.spec_review import FORM, review, take_file
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
+from services.domain.errors import NotFound
 from services.domain.job import DatasetId
 from training.frequency import Frequency
 from training.quality import Profile
@@ -99,7 +100,13 @@ def configure(user: User, dataset: Dataset) -> None:
 
 def show(user: User, dataset_id: DatasetId) -> None:
     """The form of a dataset, or what it lacks."""
-    dataset = runtime().datasets.get(user, dataset_id)
+    try:
+        dataset = runtime().datasets.get(user, dataset_id)
+    except NotFound as exc:
+        st.title("Configure")
+        st.error(escape(str(exc)), icon=":material/search_off:")
+        st.page_link(links.CONFIGURE, label="My datasets", icon=":material/tune:")
+        return
     if dataset.status is DatasetStatus.READY:
         configure(user, dataset)
         return

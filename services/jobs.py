@@ -150,14 +150,17 @@ class JobService:
     def choose_size(self, user: User, job_id: JobId, size: Size | None) -> Job:
         """Give a PENDING job machines of another size; ``None`` leaves it to the app.
 
+        The size it has changes nothing, whatever its status: a browser sends that again with the first click after
+        the start.
+
         Raises:
             IllegalTransition: the job was started or cancelled.
         """
 
         def change(job: Job) -> tuple[Job, JobEvent] | None:
-            resized = job.resized(size, self._clock.now())
             if job.size is size:
                 return None
+            resized = job.resized(size, self._clock.now())
             return resized, self._event(resized, EventKind.SIZE_CHOSEN, user, f"Size {size}" if size else "By the app")
 
         return self._change(user, job_id, change)

@@ -17,6 +17,7 @@ from pages.ui.format import shorten
 from training import artifacts
 
 _OUTER_LEVEL: Final = 90  # intervals from here on are drawn fainter than those inside them
+_BUTTONS_PX: Final = 30  # height of Plotly's own buttons, which a touch screen shows all the time
 
 
 def forecast_figure(
@@ -210,6 +211,7 @@ def _vertical(figure: go.Figure, at: pd.Timestamp, theme: Palette, text: str = "
             x=at, y=1, yref="paper", xanchor="right", yanchor="bottom", text=text, showarrow=False,
             font={"size": 12, "color": theme.muted},
         )  # fmt: skip
+        figure.update_layout(margin={"t": _BUTTONS_PX + 24})  # the text is below them
 
 
 def _with_gaps(windows: Sequence[pd.DataFrame], column: str) -> tuple[list[Any], list[Any]]:

@@ -129,7 +129,7 @@ def _header(user: User, job: Job) -> None:
         case JobStatus.COMPLETED:
             pass
     if job.attempt:
-        job_history.show_stages(job.attempt, now)
+        job_history.show_stages(job, job.attempt, now)
 
 
 def _actions(user: User, job: Job) -> None:

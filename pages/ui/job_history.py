@@ -14,7 +14,7 @@ from pages.ui.job_ending import ending
 from pages.ui.session import runtime, timezone
 from services.domain.access import SYSTEM, User
 from services.domain.failure import Cause
-from services.domain.job import Attempt, EventKind, Job, JobEvent
+from services.domain.job import Attempt, EventKind, Job, JobEvent, JobStatus
 from services.domain.stage import Stage
 
 _EVENTS: Final[dict[EventKind, tuple[str, str]]] = {
@@ -49,12 +49,14 @@ def stage_spans(attempt: Attempt, now: datetime) -> list[tuple[Stage, timedelta]
     return [(stage, end - begin) for (stage, _), (begin, end) in zip(reached, itertools.pairwise(moments), strict=True)]
 
 
-def show_stages(attempt: Attempt, now: datetime) -> None:
-    """What the attempt has gone through, in a line; nothing where the executor has no such stages."""
+def show_stages(job: Job, attempt: Attempt, now: datetime) -> None:
+    """What an attempt of the job has gone through, in a line; nothing where the executor has no such stages."""
     spans = [(stage, span) for stage, span in stage_spans(attempt, now) if span >= _WORTH_TELLING]
     if not spans:
         return
-    last = "check" if attempt.ended_at else "progress_activity"
+    last = "progress_activity"
+    if attempt.ended_at:  # the stage it ended in is done only where the job is
+        last = "check" if job.status is JobStatus.COMPLETED and attempt == job.attempt else "close"
     icons = ["check"] * (len(spans) - 1) + [last]
     st.caption(
         " → ".join(
@@ -116,7 +118,7 @@ def attempts(job: Job) -> None:
             if attempt.compute:
                 why = why_other_machines(_before(attempt, job.attempts), attempt)
                 st.caption(escape(": ".join(filter(None, (compute_text(attempt.compute), why)))))
-            show_stages(attempt, now)
+            show_stages(job, attempt, now)
             if told := ending(attempt):
                 st.markdown(f"{told.icon} **{told.headline}** :gray[{escape(attempt.message)}]")
 

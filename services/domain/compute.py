@@ -297,7 +297,8 @@ def _reason(
     words = [
         f"{workload.n_series:,} series with {workload.n_rows:,} rows, {workload.n_models} models and "
         f"{workload.n_windows} backtest windows need about {_number(cpu_min)} CPU minutes: "
-        f"size {size}, {machines}, computes for about {_number(_compute_min(workload, size, settings))} min."
+        f"size {size}, {machines}, computes for about {_number(_compute_min(workload, size, settings))} min, "
+        f"after about {_start_min(settings):.0f} min to start."
     ]
     if chosen is not None and size is chosen:
         words.append("You chose this size.")

@@ -167,6 +167,12 @@ def test_an_app_that_is_not_there_is_told(deployed: RestWorkspace, capsys: pytes
     assert "was not deployed from this bundle" in capsys.readouterr().err
 
 
+def test_make_without_a_name_is_told_how_to_give_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--app", ""])
+    assert "make finish-deploy APP=" in capsys.readouterr().err
+
+
 def test_it_waits_for_the_app_and_its_self_check(deployed: RestWorkspace, app: RunningApp) -> None:
     starting = WELL | {"self_check": {"status": "running"}}
     app.answers = [Response(status=502), Response(content=starting), Response(content=WELL)]

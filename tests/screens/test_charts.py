@@ -51,6 +51,7 @@ def test_a_line_marks_the_last_observation(run: Path) -> None:
     figure = forecast_figure(run)
     assert figure.layout.shapes[0].x0 == frame(run, a.HISTORY)[a.TIME].iloc[-1]
     assert figure.layout.annotations[0].text == "last observation"
+    assert figure.layout.margin.t > 50  # below the buttons, which a touch screen shows all the time
 
 
 def test_only_the_first_of_several_models_has_intervals(run: Path) -> None:

@@ -107,6 +107,8 @@ def test_somebody_elses_dataset_is_not_found(stage: Stage, monkeypatch: pytest.M
     monkeypatch.setattr("pages.ui.session.current_user", lambda: replace(LOCAL_USER, name="bob", is_admin=False))
     app = stage.open("configure", dataset="d1")
     assert "There is no dataset" in texts(app)
+    assert [title.value for title in app.title] == ["Configure"]
+    assert [link.value for link in app.page_link] == ["My datasets"]
 
 
 def test_the_form_starts_with_what_suits_the_data(stage: Stage) -> None:

@@ -178,6 +178,7 @@ def test_attempts_tell_who_began_them_and_why_a_later_one_has_other_machines(sta
     assert "**Attempt 1** :blue-badge[:material/person: by a person]" in shown
     assert shown.count("L · 5 × m5d.xlarge: a larger size, because M ran out of memory") == 2, "timeline and attempt"
     assert "**Out of memory** :gray[Killed.]" in shown
+    assert ":material/close: Queue 1 min" in shown, "the stage it ended in is not done"
 
 
 @pytest.mark.parametrize(

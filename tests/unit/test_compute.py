@@ -33,6 +33,9 @@ def test_little_work_gets_the_smallest_machine_alone() -> None:
     assert 5 < plan.minutes < 10
     assert 0 < plan.cost_usd < 0.1
     assert "size S, one machine of 4 cores" in plan.reason
+    assert "after about 6 min to start" in plan.reason
+    pooled = plan_compute(workload(), ComputeSettings(instance_pool_id="pool"))
+    assert "after about 2 min to start" in pooled.reason
 
 
 @pytest.mark.parametrize(("cpu_min", "size"), [(60, Size.S), (120, Size.M), (500, Size.L), (5_000, Size.XL)])

@@ -136,6 +136,13 @@ def test_a_size_is_changed_before_the_start_and_not_after_it(world: World) -> No
         world.service.choose_size(ANN, job.job_id, Size.S)
 
 
+@pytest.mark.parametrize("size", [None, Size.L])
+def test_the_size_that_a_started_job_has_may_be_said_again(world: World, size: Size | None) -> None:
+    job = world.service.create(ANN, dataset_id=DatasetId("d1"), spec=make_spec(), size=size)
+    started = world.service.start(ANN, job.job_id)
+    assert world.service.choose_size(ANN, job.job_id, size) == started
+
+
 def test_nobody_chooses_the_size_of_anothers_job(world: World) -> None:
     job = world.created()
     with pytest.raises(NotFound):

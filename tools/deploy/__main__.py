@@ -30,7 +30,9 @@ def main(arguments: list[str] | None = None, *, root: Path = ROOT) -> int:
         prog="python -m tools.deploy",
         description="Finish a deploy: grants outside the bundle, then a health check of the app.",
     )
-    parser.add_argument("--app", required=True, help="name of the app, as in the bundle's variable app_name")
+    parser.add_argument(
+        "--app", required=True, type=_name, help="name of the app, as in the bundle's variable app_name"
+    )
     parser.add_argument("--profile", help="profile of the Databricks CLI; without it the SDK's usual variables")
     parser.add_argument("--dry-run", action="store_true", help="look and tell, change nothing, don't wait")
     parser.add_argument("--timeout", type=float, default=600, help="seconds to wait for the app (%(default)s)")
@@ -53,6 +55,12 @@ def main(arguments: list[str] | None = None, *, root: Path = ROOT) -> int:
     except NotWell as exc:
         return _fail(str(exc))
     return _fail(f"{n_missing} rights are still missing, see above") if n_missing else 0
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; say which app: make finish-deploy APP=<app name>")
+    return text.strip()
 
 
 def all_needs(client: WorkspaceClient, app: App, root: Path) -> Iterator[Need]:
