@@ -23,6 +23,7 @@ from services.domain.errors import InvalidInput, LoginRefused, NotFound, TableRe
 from services.domain.login import Login
 from services.domain.table import SeriesColumns, TableName, TableVersion
 from services.large_tables import LargeTables
+from services.lifecycle import _table
 from services.tables import TableService
 from tests.support import spark
 from tests.support.fakes import START, FakeClock
@@ -246,6 +247,14 @@ def test_a_start_and_a_retry_ask_for_the_person_s_right_again(desk: Desk) -> Non
     with pytest.raises(LoginRefused):
         world.service.retry(ANN, job.job_id)
     assert world.service.retry(ANN, job.job_id, login=ANNS).status == "SUBMITTING"
+
+
+def test_a_run_reads_ambiguous_dates_as_the_app_did(desk: Desk) -> None:
+    kept = desk.kept()
+    options = desk.datasets.options(kept).model_copy(update={"date_format": None, "day_first": True})
+    told = _table(replace(kept, options_json=options.model_dump_json()))
+    assert told is not None
+    assert (told.date_format, told.day_first) == (None, True)
 
 
 def test_without_tables_a_job_that_would_read_one_is_refused(desk: Desk) -> None:
