@@ -119,10 +119,17 @@ class JobService:
         Raises:
             NotFound: no such dataset, or not the user's.
             InvalidInput: the dataset is still a draft, or the spec is for other columns.
+            TableRefused: the run would read a table by the right of somebody else, for the user to see.
         """
         dataset = self._datasets.get(dataset_id)
         if dataset is None or not user.may_touch(dataset.owner):
             raise NotFound("dataset", dataset_id)
+        if dataset.is_in_place and user.name != dataset.owner:
+            raise TableRefused(
+                f"A run reads {dataset.name} by the right of {dataset.owner}, so only {dataset.owner} can make a job of"
+                " it.",
+                remedy="Use the table yourself, and make a job of your own.",
+            )
         _require_fit(dataset, spec)
         title = " ".join(name.split()) or f"{dataset.name}, next {spec.frequency.plural(spec.horizon)}"
         if len(title) > MAX_NAME:
@@ -167,6 +174,7 @@ class JobService:
 
         Raises:
             NotFound: the job or its dataset is gone, or not the user's.
+            TableRefused: as for ``create``.
         """
         job = self._authorised(user, job_id)
         return self.create(

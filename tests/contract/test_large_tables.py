@@ -257,6 +257,16 @@ def test_a_run_reads_ambiguous_dates_as_the_app_did(desk: Desk) -> None:
     assert (told.date_format, told.day_first) == (None, True)
 
 
+def test_only_the_owner_makes_jobs_of_a_table_that_is_read_by_their_right(desk: Desk) -> None:
+    world = World(datasets=desk.records)
+    desk.records.put(replace(desk.kept(), dataset_id="d1", roles_json=make_spec().roles.model_dump_json()))
+    job = world.created(ANN)
+    admin = User(name="root@example.com", is_admin=True)
+    with pytest.raises(TableRefused, match=r"only ann@example\.com can make a job of it"):
+        world.service.clone(admin, job.job_id)
+    assert world.service.clone(ANN, job.job_id).owner == ANN.name
+
+
 def test_without_tables_a_job_that_would_read_one_is_refused(desk: Desk) -> None:
     world = World(datasets=desk.records)
     desk.records.put(replace(desk.kept(), dataset_id="d1", roles_json=make_spec().roles.model_dump_json()))
