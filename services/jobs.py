@@ -203,7 +203,9 @@ class JobService:
             self._require_room(job.owner)
             return started, self._event(started, EventKind.START_REQUESTED, user)
 
-        self._require_data(user, self._authorised(user, job_id), login)
+        job = self._authorised(user, job_id)
+        if job.can_start:  # once it can't it never can again, so an answer that is kept hides nothing
+            self._require_data(user, job, login)
         with self._starting:
             return self._change(user, job_id, change)
 

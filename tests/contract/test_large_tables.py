@@ -234,6 +234,7 @@ def test_a_start_and_a_retry_ask_for_the_person_s_right_again(desk: Desk) -> Non
     desk.house.catalog.grant("ann@example.com", "SELECT", "main.sales.big")
     world.service.start(ANN, job.job_id, login=ANNS)
     world.reconciler.tick()
+    assert world.service.start(ANN, job.job_id).status == "RUNNING", "pressed again, without a sign-in"
     (sent,) = world.executor.submissions
     assert kept.origin is not None
     assert kept.origin.version is not None
