@@ -119,10 +119,17 @@ class JobService:
         Raises:
             NotFound: no such dataset, or not the user's.
             InvalidInput: the dataset is still a draft, or the spec is for other columns.
+            TableRefused: the run would read a table by the right of somebody else, for the user to see.
         """
         dataset = self._datasets.get(dataset_id)
         if dataset is None or not user.may_touch(dataset.owner):
             raise NotFound("dataset", dataset_id)
+        if dataset.is_in_place and user.name != dataset.owner:
+            raise TableRefused(
+                f"A run reads {dataset.name} by the right of {dataset.owner}, so only {dataset.owner} can make a job of"
+                " it.",
+                remedy="Use the table yourself, and make a job of your own.",
+            )
         _require_fit(dataset, spec)
         title = " ".join(name.split()) or f"{dataset.name}, next {spec.frequency.plural(spec.horizon)}"
         if len(title) > MAX_NAME:
@@ -170,6 +177,7 @@ class JobService:
 
         Raises:
             NotFound: the job or its dataset is gone, or not the user's.
+            TableRefused: as for ``create``.
         """
         job = self._authorised(user, job_id)
         return self.create(
@@ -198,7 +206,9 @@ class JobService:
             self._require_room(job.owner)
             return started, self._event(started, EventKind.START_REQUESTED, user)
 
-        self._require_data(user, self._authorised(user, job_id), login)
+        job = self._authorised(user, job_id)
+        if job.can_start:  # once it can't it never can again, so an answer that is kept hides nothing
+            self._require_data(user, job, login)
         with self._starting:
             return self._change(user, job_id, change)
 

@@ -328,7 +328,12 @@ def _table(dataset: Dataset) -> TableInput | None:
         return None
     assert origin.version is not None, "without a version it is copied"
     options = ReadOptions.model_validate_json(dataset.options_json)
-    return TableInput(name=origin.table, version=origin.version.number, date_format=options.date_format)
+    return TableInput(
+        name=origin.table,
+        version=origin.version.number,
+        date_format=options.date_format,
+        day_first=options.day_first,
+    )
 
 
 def _causes(job: Job) -> tuple[Cause, ...]:

@@ -347,11 +347,13 @@ class TableInput:
         name: full name, with backticks where SQL wants them.
         version: that is read, whatever was written since.
         date_format: of its time column, where that is text.
+        day_first: how 01/02/2024 is read there where no format is given and the values leave it open.
     """
 
     name: str
     version: int
     date_format: str | None = None
+    day_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,8 +387,10 @@ class Submission:
         """What tells ``training/main.py`` where the data is."""
         if self.table is None:
             return "--panel", self.panel_uri
-        named = ("--table", self.table.name, "--table-version", str(self.table.version))
-        return named if self.table.date_format is None else (*named, "--date-format", self.table.date_format)
+        table = self.table
+        date_format = () if table.date_format is None else ("--date-format", table.date_format)
+        day_first = ("--day-first",) if table.day_first else ()
+        return "--table", table.name, "--table-version", str(table.version), *date_format, *day_first
 
 
 class RunState(StrEnum):

@@ -227,6 +227,9 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--date-format", metavar="FORMAT", help="of a table's time column, where it is text; told from it if not given"
     )
+    data.add_argument(
+        "--day-first", action="store_true", help="of a table: read 01/02/2024 as 1 February where nothing else tells"
+    )
     data.add_argument("--time-col", metavar="COLUMN", help="column of dates or times")
     data.add_argument("--target-col", metavar="COLUMN", help="column to forecast")
     data.add_argument(

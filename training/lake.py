@@ -22,6 +22,7 @@ def panel_of_table(
     *,
     version: int | None = None,
     date_format: str | None = None,
+    day_first: bool = False,
     session: SparkSession | None = None,
 ) -> pd.DataFrame:
     """The panel of a table's columns that have a role.
@@ -33,6 +34,7 @@ def panel_of_table(
         roles: of its columns.
         version: of a Delta table; its latest when not given.
         date_format: of the time column, where it is text.
+        day_first: how 01/02/2024 is read where neither format nor values say.
         session: the one of this process when not given.
 
     Raises:
@@ -52,7 +54,7 @@ def panel_of_table(
             remedy="Ask its owner whether the app's service principal has SELECT on it and whether the version is "
             "still kept, or choose the table again on the Upload screen.",
         ) from exc
-    return build_panel(plain_table(rows, keys=roles.series), roles, date_format=date_format)
+    return build_panel(plain_table(rows, keys=roles.series), roles, date_format=date_format, day_first=day_first)
 
 
 def require_usable(panel: pd.DataFrame, roles: ColumnRoles, *, as_of: date) -> None:

@@ -228,7 +228,9 @@ def _panel_of_table(args: argparse.Namespace, roles: ColumnRoles) -> pd.DataFram
         )
     from training.lake import panel_of_table, require_usable
 
-    panel = panel_of_table(args.table, roles, version=args.table_version, date_format=args.date_format)
+    panel = panel_of_table(
+        args.table, roles, version=args.table_version, date_format=args.date_format, day_first=args.day_first
+    )
     require_usable(panel, roles, as_of=_as_of(args))
     return panel
 

@@ -515,12 +515,14 @@ def test_a_run_that_reads_a_table_is_told_which_and_at_which_version(
     workspace: RestWorkspace, executor: DatabricksExecutor
 ) -> None:
     workspace.runs.hold_queue = True
-    table = TableInput(name="main.sales.`big one`", version=7, date_format="%Y-%m")
+    table = TableInput(name="main.sales.`big one`", version=7, date_format="%Y-%m", day_first=True)
     run_id = executor.submit(replace(submission(), table=table))
     run = workspace.runs.get(int(run_id))
     assert run is not None
     told = run.task["spark_python_task"]["parameters"]
-    assert told[:6] == ["--table", "main.sales.`big one`", "--table-version", "7", "--date-format", "%Y-%m"]
+    assert told[:7] == [
+        "--table", "main.sales.`big one`", "--table-version", "7", "--date-format", "%Y-%m", "--day-first",
+    ]  # fmt: skip
     assert "--panel" not in told
     args = parse(told)
     assert (args.is_job, args.table, args.table_version, args.panel) == (True, table.name, 7, None)

@@ -23,6 +23,7 @@ from services.domain.errors import InvalidInput, LoginRefused, NotFound, TableRe
 from services.domain.login import Login
 from services.domain.table import SeriesColumns, TableName, TableVersion
 from services.large_tables import LargeTables
+from services.lifecycle import _table
 from services.tables import TableService
 from tests.support import spark
 from tests.support.fakes import START, FakeClock
@@ -233,6 +234,7 @@ def test_a_start_and_a_retry_ask_for_the_person_s_right_again(desk: Desk) -> Non
     desk.house.catalog.grant("ann@example.com", "SELECT", "main.sales.big")
     world.service.start(ANN, job.job_id, login=ANNS)
     world.reconciler.tick()
+    assert world.service.start(ANN, job.job_id).status == "RUNNING", "pressed again, without a sign-in"
     (sent,) = world.executor.submissions
     assert kept.origin is not None
     assert kept.origin.version is not None
@@ -246,6 +248,24 @@ def test_a_start_and_a_retry_ask_for_the_person_s_right_again(desk: Desk) -> Non
     with pytest.raises(LoginRefused):
         world.service.retry(ANN, job.job_id)
     assert world.service.retry(ANN, job.job_id, login=ANNS).status == "SUBMITTING"
+
+
+def test_a_run_reads_ambiguous_dates_as_the_app_did(desk: Desk) -> None:
+    kept = desk.kept()
+    options = desk.datasets.options(kept).model_copy(update={"date_format": None, "day_first": True})
+    told = _table(replace(kept, options_json=options.model_dump_json()))
+    assert told is not None
+    assert (told.date_format, told.day_first) == (None, True)
+
+
+def test_only_the_owner_makes_jobs_of_a_table_that_is_read_by_their_right(desk: Desk) -> None:
+    world = World(datasets=desk.records)
+    desk.records.put(replace(desk.kept(), dataset_id="d1", roles_json=make_spec().roles.model_dump_json()))
+    job = world.created(ANN)
+    admin = User(name="root@example.com", is_admin=True)
+    with pytest.raises(TableRefused, match=r"only ann@example\.com can make a job of it"):
+        world.service.clone(admin, job.job_id)
+    assert world.service.clone(ANN, job.job_id).owner == ANN.name
 
 
 def test_without_tables_a_job_that_would_read_one_is_refused(desk: Desk) -> None:

@@ -110,6 +110,14 @@ def test_what_is_not_there_names_its_setting(check: Check, subject: str, setting
     assert says in finding.remedy
 
 
+def test_the_group_of_admins_is_found_by_its_exact_name_as_its_members_are(
+    check: Check, workspace: RestWorkspace
+) -> None:
+    workspace.identity.groups["finance-admins"] = {"ann@example.com"}
+    assert check(ADMIN_GROUP="finance-admins")["Admin group"].is_well
+    assert "has no group Finance-Admins" in check(ADMIN_GROUP="Finance-Admins")["Admin group"].text
+
+
 @pytest.mark.parametrize(
     ("subject", "path", "settings", "grant"),
     [

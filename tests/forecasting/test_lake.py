@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.spark import session
 from training import artifacts
+from training.arguments import parse
 from training.errors import ConfigError, DataError
 from training.lake import panel_of_table, require_usable
 from training.main import main
@@ -57,6 +58,18 @@ def test_moments_are_read_in_utc_whatever_the_cluster_s_zone(table):
     assert session().conf.get("spark.sql.session.timeZone") == "UTC"
 
 
+@pytest.mark.parametrize(("words", "freq"), [([], "D"), (["--day-first"], "MS")])
+def test_dates_as_text_are_read_as_the_app_read_them(words, freq):
+    spark, name = session(), "spark_catalog.default.texts"
+    spark.createDataFrame([(f"01/{n:02}/2024", float(n)) for n in range(1, 13)], "t string, y double").write.mode(
+        "overwrite"
+    ).format("parquet").saveAsTable(name)
+    args = parse(["--table", name, "--spec", "s", "--output", "o", *words])
+    panel = panel_of_table(args.table, ColumnRoles(time="t", target="y"), day_first=args.day_first)
+    spark.sql(f"DROP TABLE {name}")
+    assert list(panel["ds"]) == list(pd.date_range("2024-01-01", periods=12, freq=freq))
+
+
 def test_a_table_that_can_t_be_read_names_the_grant_to_ask_for(table):
     with pytest.raises(DataError, match=r"can't be read on the cluster: .*TABLE_OR_VIEW_NOT_FOUND.*has SELECT on it"):
         panel_of_table("spark_catalog.default.none", ROLES)
@@ -92,7 +105,6 @@ def test_the_command_line_forecasts_a_table(table, tmp_path, capsys):
 
 def test_without_spark_the_command_line_says_where_to_run_it(tmp_path, monkeypatch):
     from training import main as module
-    from training.arguments import parse
 
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     args = parse(["--table", "a.b.c", "--time-col", "t", "--target-col", "y", "--horizon", "1", "--output", "out"])

@@ -42,7 +42,7 @@ class Need(ABC):
 
     @abstractmethod
     def is_met(self, client: WorkspaceClient) -> bool:
-        """Whether the principal has it, also by a group or from above."""
+        """Whether the principal has it, also from above. What it has by a group may go unseen, and is given again."""
 
     @abstractmethod
     def meet(self, client: WorkspaceClient) -> None:

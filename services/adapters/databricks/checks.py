@@ -11,6 +11,7 @@ from databricks.sdk.errors import BadRequest, NotFound
 from databricks.sdk.service.compute import ClusterDetails, DataSecurityMode, InstancePoolState
 
 from services.adapters.databricks.cluster import ClusterSettings
+from services.adapters.databricks.directory import group_ids
 from services.adapters.databricks.workspace import Workspace
 from services.domain.compute import NODE_TYPES, ComputeMode, ComputeSettings
 from services.domain.errors import ExecutorUnavailable, SetupProblem
@@ -185,11 +186,9 @@ def _ends_by_itself(definition: str | None) -> bool:
 
 
 def _group(workspace: Workspace, group: str) -> str:
-    escaped = group.replace("\\", "\\\\").replace('"', '\\"')
     with workspace.use(f"look for the group {group}", ExecutorUnavailable) as client:
-        named = client.groups.list(filter=f'displayName eq "{escaped}"', attributes="id,displayName")  # ids page it
-        found = next(iter(named), None)
-    if found is None:
+        found = group_ids(client, group)
+    if not found:
         raise SetupProblem(
             f"The workspace has no group {group}, so that nobody is an admin by it.",
             remedy="Make the group, correct ADMIN_GROUP, or name the admins in ADMIN_USERS.",

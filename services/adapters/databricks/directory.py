@@ -47,7 +47,9 @@ class ScimGroups:
         if token is not None:
             return group in self._own_groups(user, token)
         with self._app.use(_ACTION, DirectoryUnavailable, needs=_NEEDS) as client:
-            return _holds(client, _group_ids(client, group), _user_id(client, user))
+            if not (ids := group_ids(client, group)):
+                raise DirectoryUnavailable(f"There is no group {group!r} in this workspace; ADMIN_GROUP names it.")
+            return _holds(client, ids, _user_id(client, user))
 
     def _own_groups(self, user: str, token: str) -> frozenset[str]:
         with self._viewer(token).use(_ACTION, DirectoryUnavailable) as client:
@@ -74,19 +76,17 @@ def _user_id(client: WorkspaceClient, user: str) -> str | None:
     return next((person.id for person in found if user_name(person.user_name) == user), None)
 
 
-def _group_ids(client: WorkspaceClient, name: str) -> list[str]:
+def group_ids(client: WorkspaceClient, name: str) -> list[str]:
+    """The groups of exactly this name; the workspace itself pays no heed to case. Without ids the SDK can't page."""
     found: Iterable[Group] = client.groups.list(filter=f"displayName eq {_quoted(name)}", attributes="id,displayName")
-    ids = [group.id for group in found if group.display_name == name and group.id]
-    if not ids:
-        raise DirectoryUnavailable(f"There is no group {name!r} in this workspace; ADMIN_GROUP names it.")
-    return ids
+    return [group.id for group in found if group.display_name == name and group.id]
 
 
-def _holds(client: WorkspaceClient, group_ids: list[str], user_id: str | None) -> bool:
+def _holds(client: WorkspaceClient, outer: list[str], user_id: str | None) -> bool:
     """Whether one of the groups, or a group inside them at any depth, has the user."""
     if user_id is None:
         return False
-    waiting, seen = list(group_ids), set(group_ids)
+    waiting, seen = list(outer), set(outer)
     while waiting:
         for member in client.groups.get(waiting.pop()).members or ():
             is_group = "Groups/" in (member.ref or "")
