@@ -174,6 +174,7 @@ def build_runtime(settings: Settings | None = None) -> Runtime:
         new_id=new_id,
         plan=training.plan,
         require_readable=tables.large.require_readable if tables and tables.large else refuse_tables,
+        logs=Answers(settings.job_poll_interval_seconds) if settings.enable_cluster_delegation else None,
     )
     return Runtime(
         settings=settings,

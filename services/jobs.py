@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from services.domain.access import User
@@ -24,6 +25,7 @@ from services.domain.job import ACTIVE, DatasetId, EventKind, Job, JobEvent, Job
 from services.domain.login import Login
 from services.left_overs import LeftOvers
 from services.ports import Clock, DatasetStore, Executor, JobFilter, JobPage, JobStore, Plan, Usage
+from services.shared_reads import Answers
 from training.spec import ColumnRoles, ForecastSpec
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class JobService:
         notice: tells it whether somebody sees an active job, which another process may have left.
         new_id: makes the id of a new job.
         plan: the machines for a job; none where training runs on this machine.
+        logs: kept for all who look, where reading a log costs calls; none where it is a file.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class JobService:
         new_id: Callable[[], str],
         plan: Plan | None = None,
         require_readable: RequireReadable = refuse_tables,
+        logs: Answers | None = None,
     ) -> None:
         self._require_readable = require_readable
         self._jobs = jobs
@@ -94,6 +98,7 @@ class JobService:
         self._notice = notice
         self._new_id = new_id
         self._plan = plan
+        self._logs = logs
         self._starting = threading.Lock()  # held from counting what is active to saving one more
 
     def create(
@@ -324,10 +329,13 @@ class JobService:
     def log_tail(self, user: User, job_id: JobId, n_lines: int = 200) -> str:
         """The newest lines printed by the latest attempt that ran; empty before any did."""
         job = self._authorised(user, job_id)
-        for attempt in reversed(job.attempts):
-            if attempt.run_id is not None:
-                return self._executor.log_tail(attempt.run_id, n_lines=n_lines)
-        return ""
+        run_id = next((attempt.run_id for attempt in reversed(job.attempts) if attempt.run_id is not None), None)
+        if run_id is None:
+            return ""
+        ask = partial(self._executor.log_tail, run_id, n_lines=n_lines)
+        if self._logs is None:
+            return ask()
+        return self._logs.shared((run_id, n_lines, job.is_active), ask)  # asked anew once it has ended
 
     def _authorised(self, user: User, job_id: JobId) -> Job:
         job = self._jobs.get(job_id)

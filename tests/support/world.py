@@ -18,6 +18,7 @@ from services.left_overs import LeftOvers
 from services.lifecycle import Lifecycle
 from services.ports import DatasetStore, Executor, JobStore, Plan
 from services.reconciler import Reconciler
+from services.shared_reads import Answers
 from tests.support.fakes import START, FakeClock, FakeTracker, ScriptedExecutor
 from training.spec import ColumnRoles, ForecastSpec
 
@@ -65,6 +66,7 @@ class World:
     policy: RetryPolicy = field(default_factory=lambda: RetryPolicy(max_retries=2, delay=timedelta(seconds=30)))
     other_executor: Executor | None = None
     plan: Plan | None = None
+    logs: Answers | None = None
     wakes: int = 0
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ class World:
             notice=lambda is_active: self.reconciler.notice(is_active),
             new_id=lambda: f"job{next(ids)}",
             plan=self.plan,
+            logs=self.logs,
         )
         self.lifecycle = Lifecycle(
             jobs=self.jobs,

@@ -25,6 +25,7 @@ from services.domain.failure import Cause
 from services.domain.job import DatasetId, EventKind, Job, JobId, JobStatus, RunId
 from services.jobs import Limits
 from services.ports import JobFilter, RunState
+from services.shared_reads import Answers
 from tests.support.world import ADMIN, ANN, BOB, World, make_dataset, make_spec
 from training.spec import ColumnRoles, Covariate, CovariateKind
 
@@ -348,6 +349,30 @@ def test_runs_that_a_deleted_job_left_behind_are_removed_later(world: World, mon
     world.left_overs.tidy()
     assert set(world.executor.runs) == {run_of(other), "elsewhere-1"}
     assert world.now(other).status is JobStatus.RUNNING
+
+
+def test_who_looks_at_a_log_shares_one_answer_and_only_with_who_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, read = [0.0], []
+    world = World(logs=Answers(5.0, lambda: now[0]))
+    job = world.running()
+    log_tail = world.executor.log_tail
+
+    def counted(run_id: RunId, *, n_lines: int = 200) -> str:
+        read.append(run_id)
+        return log_tail(run_id, n_lines=n_lines)
+
+    monkeypatch.setattr(world.executor, "log_tail", counted)
+    assert world.service.log_tail(ANN, job.job_id) == world.service.log_tail(ADMIN, job.job_id) != ""
+    with pytest.raises(NotFound):
+        world.service.log_tail(BOB, job.job_id)
+    assert len(read) == 1
+    now[0] = 5.1
+    world.service.log_tail(ANN, job.job_id)
+    assert len(read) == 2
+    world.executor.set(run_of(job), RunState.SUCCEEDED)
+    world.reconciler.tick()
+    world.service.log_tail(ANN, job.job_id)
+    assert len(read) == 3, "its last lines are not waited for"
 
 
 def test_the_log_is_that_of_the_latest_attempt_that_ran(world: World) -> None:
