@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 
 import streamlit as st
 
@@ -16,7 +17,7 @@ from pages.ui.spec_review import FORM, review, take_file
 from services.domain.access import User
 from services.domain.dataset import Dataset, DatasetStatus
 from services.domain.errors import NotFound
-from services.domain.job import DatasetId
+from services.domain.job import DatasetId, JobId
 from training.frequency import Frequency
 from training.quality import Profile
 from training.spec import ColumnRoles, ForecastSpec, GapPolicy, Preset, preset_models
@@ -115,8 +116,18 @@ def show(user: User, dataset_id: DatasetId) -> None:
     st.page_link(links.UPLOAD, label="Finish the upload", query_params={"dataset": dataset_id})
 
 
-wanted = st.query_params.get("dataset")
-if wanted:
-    show(current_user(), DatasetId(wanted))
+def asked_for(user: User) -> DatasetId | None:
+    """The dataset of the address, or that of its job: there the browser's way back from a new job leads."""
+    if dataset := st.query_params.get("dataset"):
+        return DatasetId(dataset)
+    if job := st.query_params.get("job"):
+        with suppress(NotFound):
+            return runtime().jobs.get(user, JobId(job)).dataset_id
+    return None
+
+
+who = current_user()
+if wanted := asked_for(who):
+    show(who, wanted)
 else:
-    choose(current_user())
+    choose(who)

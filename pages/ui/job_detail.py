@@ -119,6 +119,9 @@ def _header(user: User, job: Job) -> None:
                 st.caption(f"Tries again at {moment(job.next_attempt_at, zone, now=now)}")
         case JobStatus.FAILED | JobStatus.CANCELLED:
             show_ending(job)
+            if job.status is JobStatus.CANCELLED and (said := job_history.cancelled_by_another(user, job)):
+                why = f"Cancelled by {escape(said.actor)}: {escape(said.detail)}"
+                st.warning(why, icon=":material/front_hand:")
         case JobStatus.COMPLETED if job.outcome:
             text = f"Best model: **{escape(job.outcome.best_model)}**"
             if job.outcome.score is not None:

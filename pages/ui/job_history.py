@@ -39,6 +39,7 @@ STAGE_TEXTS: Final = {
     Stage.TRAINING: "Training",
 }
 
+_CANCELS: Final = frozenset({EventKind.CANCEL_REQUESTED, EventKind.CANCELLED})
 _WORTH_TELLING: Final = timedelta(seconds=1)
 
 
@@ -98,6 +99,14 @@ def _detail(event: JobEvent, attempts: Sequence[Attempt]) -> str:
         return event.detail
     sent = attempts[event.attempt - 1]
     return ": ".join(filter(None, (compute_text(sent.compute), why_other_machines(_before(sent, attempts), sent))))
+
+
+def cancelled_by_another(user: User, job: Job) -> JobEvent | None:
+    """Who cancelled the job's last attempt, and why, where that was not its owner."""
+    for event in reversed(runtime().jobs.events(user, job.job_id)):
+        if event.kind in _CANCELS and event.actor != SYSTEM.name and event.attempt == len(job.attempts):
+            return None if event.actor == job.owner else event
+    return None
 
 
 def attempts(job: Job) -> None:

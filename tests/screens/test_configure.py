@@ -111,6 +111,13 @@ def test_somebody_elses_dataset_is_not_found(stage: Stage, monkeypatch: pytest.M
     assert [link.value for link in app.page_link] == ["My datasets"]
 
 
+def test_the_way_back_from_a_new_job_leads_to_its_form(stage: Stage) -> None:
+    stage.dataset()
+    stage.pending()
+    assert stage.open("configure", job="j1").button(key="create_job")
+    assert stage.open("configure", job="nothing").button(key="configure_open")
+
+
 def test_the_form_starts_with_what_suits_the_data(stage: Stage) -> None:
     stage.dataset(months=60)
     app = stage.open("configure", dataset="d1")

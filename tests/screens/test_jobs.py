@@ -138,6 +138,18 @@ def test_ones_own_job_is_ended_without_a_reason(stage: Stage) -> None:
     assert "Owner" not in texts(app)
 
 
+def test_the_owner_of_a_cancelled_job_reads_above_it_who_cancelled_it_and_why(stage: Stage) -> None:
+    stage.pending("a")
+    stage.runtime.jobs.cancel(LOCAL_USER, JobId("a"))
+    assert not stage.open("jobs", job="a").warning
+    stage.pending("b")
+    stage.runtime.jobs.cancel(User(name="eva@example.com", is_admin=True), JobId("b"), "Month-end: *machines* needed")
+    (warning,) = stage.open("jobs", job="b").warning
+    assert warning.value.replace("\\", "") == "Cancelled by eva@example.com: Month-end: *machines* needed"
+    stage.runtime.jobs.retry(LOCAL_USER, JobId("b"))
+    assert not stage.open("jobs", job="b").warning
+
+
 def test_the_owner_of_a_deleted_job_reads_who_deleted_it_and_why(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.failed(owner="bob@example.com")
     stage.runtime.jobs.delete(LOCAL_USER, JobId("j1"), "Contains *salaries*")
