@@ -11,6 +11,7 @@ from inspect import signature
 from types import SimpleNamespace
 from typing import Any, Final
 
+import pandas as pd
 import pytest
 
 from services.api.routes import ROUTES
@@ -24,6 +25,7 @@ from services.ports import JobFilter
 from services.results import ResultService
 from tests.support.fakes import FakeClock
 from tests.support.world import ADMIN, ANN, BOB, World, make_spec
+from training.quality import Profile
 from training.spec import ColumnRoles
 
 CSV: Final = b"month,shop,sales\n" + b"".join(
@@ -49,6 +51,7 @@ class Installation:
         self.options = self.datasets.options(self.draft)
         kept = self.datasets.receive(ANN, filename="kept.csv", stream=io.BytesIO(CSV))
         self.kept = self.datasets.keep(ANN, kept.dataset_id, self.options, ROLES)
+        self.profile = Profile.model_validate_json(self.kept.profile_json)
 
 
 ById = Callable[[Installation, User, str], Any]
@@ -82,6 +85,9 @@ DRAFTS: Final[dict[str, ById]] = {
     "reread": lambda i, u, x: i.datasets.reread(u, DatasetId(x), i.options),
     "save_draft": lambda i, u, x: i.datasets.save_draft(u, DatasetId(x), spec_json="{}"),
     "keep": lambda i, u, x: i.datasets.keep(u, DatasetId(x), i.options, ROLES),
+    "keep_sample": lambda i, u, x: i.datasets.keep_sample(
+        u, DatasetId(x), i.options, ROLES, panel=pd.DataFrame(), profile=i.profile
+    ),
     "revise": lambda i, u, x: i.datasets.revise(u, DatasetId(x)),
 }
 KEPT: Final[dict[str, ById]] = {
