@@ -6,7 +6,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -158,7 +158,7 @@ class App:
                 jobs=self.jobs, datasets=self.datasets, files=self.files, executor=self.executor, tracker=self.tracker,
                 clock=clock, policy=RetryPolicy(max_retries=3, delay=timedelta(0)),
                 execution_timeout=timedelta(hours=1), random_share=lambda: 0.0,
-                plan=lambda spec, dataset, causes: replace(PLAN),
+                plan=lambda spec, dataset, size, causes: PLAN,
             ),
         )  # fmt: skip
         self.service = JobService(

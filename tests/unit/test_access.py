@@ -23,10 +23,9 @@ from services.domain.job import DatasetId, EventKind, Job, JobId
 from services.jobs import JobService
 from services.ports import JobFilter
 from services.results import ResultService
-from tests.support.fakes import START, FakeClock
+from tests.support.fakes import FakeClock
 from tests.support.world import ADMIN, ANN, BOB, World, make_spec
-from training.panel import build_panel
-from training.quality import profile_panel
+from training.quality import Profile
 from training.spec import ColumnRoles
 
 CSV: Final = b"month,shop,sales\n" + b"".join(
@@ -47,12 +46,12 @@ class Installation:
             files=self.world.files, records=self.world.datasets, clock=FakeClock(), max_upload_mb=1,
             new_id=lambda: next(ids),
         )  # fmt: skip
-        self.panel = build_panel(pd.read_csv(io.BytesIO(CSV), parse_dates=["month"]), ROLES)
         self.job = self.world.created(ANN)
         self.draft = self.datasets.receive(ANN, filename="plan.csv", stream=io.BytesIO(CSV))
         self.options = self.datasets.options(self.draft)
         kept = self.datasets.receive(ANN, filename="kept.csv", stream=io.BytesIO(CSV))
         self.kept = self.datasets.keep(ANN, kept.dataset_id, self.options, ROLES)
+        self.profile = Profile.model_validate_json(self.kept.profile_json)
 
 
 ById = Callable[[Installation, User, str], Any]
@@ -87,7 +86,7 @@ DRAFTS: Final[dict[str, ById]] = {
     "save_draft": lambda i, u, x: i.datasets.save_draft(u, DatasetId(x), spec_json="{}"),
     "keep": lambda i, u, x: i.datasets.keep(u, DatasetId(x), i.options, ROLES),
     "keep_sample": lambda i, u, x: i.datasets.keep_sample(
-        u, DatasetId(x), i.options, ROLES, panel=i.panel, profile=profile_panel(i.panel, ROLES, as_of=START.date())
+        u, DatasetId(x), i.options, ROLES, panel=pd.DataFrame(), profile=i.profile
     ),
     "revise": lambda i, u, x: i.datasets.revise(u, DatasetId(x)),
 }
