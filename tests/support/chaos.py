@@ -158,7 +158,7 @@ class App:
                 jobs=self.jobs, datasets=self.datasets, files=self.files, executor=self.executor, tracker=self.tracker,
                 clock=clock, policy=RetryPolicy(max_retries=3, delay=timedelta(0)),
                 execution_timeout=timedelta(hours=1), random_share=lambda: 0.0,
-                plan=lambda spec, dataset, causes: replace(PLAN),
+                plan=lambda spec, dataset, size, causes: replace(PLAN),
             ),
         )  # fmt: skip
         self.service = JobService(
