@@ -81,9 +81,9 @@ _DELEGATION: Final = """\
 
 What the app asks of a workspace in an interval (`JOB_POLL_INTERVAL_SECONDS`, 5), while jobs run and people look at the
 Jobs page, which refreshes every 3 seconds: calls of the REST API, SQL statements, MLflow calls. Each list page is a
-question of its own, two where it has to be counted. A job that has moved costs one statement more in its interval, two
-with a line in its timeline; one that has not is written every 30 seconds, which is what varies between the rows of 100
-jobs. Reruns are those that one core could do.
+question of its own, two where it has to be counted. Jobs that have moved cost one statement more in an interval,
+however many they are, and two more each with a line in its timeline; one that has not moved is written every 30
+seconds. Reruns are those that one core could do.
 """
 
 _WAITING: Final = """\

@@ -35,6 +35,7 @@ def every_statement() -> Iterator[Statement]:
         yield jobs.page(where, limit=5, offset=10)[0]
         yield jobs.count(where)[0]
         yield jobs.usage(where, START)[0]
+    yield jobs.known([VALUE])[0]
     for owner in (None, VALUE):
         yield jobs.counts(owner)[0]
     event = table_row(VALUE, JobEvent(job_id=JobId(VALUE), at=START, kind=EventKind.CREATED, actor=VALUE))

@@ -372,6 +372,13 @@ def test_of_many_threads_that_save_one_version_one_wins(store: JobStore) -> None
     assert len(store.events(read.job_id)) == 2
 
 
+def test_a_thousand_ids_are_told_apart_in_one_question(store: JobStore) -> None:
+    """More than a statement of a warehouse takes as parameters."""
+    known = {added(store, name).job_id for name in ("a", "Ünï' \"", "c")}
+    assert store.known([*known, *(JobId(f"gone{n}") for n in range(1000))]) == known
+    assert store.known([]) == frozenset()
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 OWNERS = st.sampled_from(["ann", "bob"])
 

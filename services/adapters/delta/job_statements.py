@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
 from services.adapters.delta.guard import DELETED
 from services.adapters.delta.tables import Tables
-from services.adapters.sql.conditions import job_condition, one_of
+from services.adapters.sql.conditions import job_condition
 from services.adapters.sql.rows import EVENT_COLUMNS, JOB_COLUMNS, SEEN_COLUMNS
 from services.adapters.sql.statements import Statement, assignments, columns, parameters
 from services.domain.job import ACTIVE
@@ -70,7 +71,7 @@ class JobStatements:
             name="save a job and its events",
             text=f"UPDATE {self._jobs} SET {assignments((*_CHANGED, 'write_id', 'outbox_json'))} WHERE {_AT_VERSION}",
         )
-        self.save_seen = Statement(  # one parameter, because a statement takes at most 255 of them
+        self.save_seen = Statement(  # one parameter: a statement takes at most 255
             name="save what was seen of jobs",
             text=f"MERGE INTO {self._jobs} AS target USING (SELECT {_seen_values()}"
             f" FROM (SELECT explode(from_json(:seen, '{_SEEN}')) AS job)) AS seen"
@@ -128,9 +129,11 @@ class JobStatements:
 
     def known(self, job_ids: Collection[str]) -> tuple[Statement, dict[str, Any]]:
         """Which of the ids are a job's."""
-        condition, values = one_of("job_id", job_ids)
-        text = f"SELECT job_id FROM {self._jobs} WHERE status <> '{DELETED}' AND {condition}"
-        return Statement(name="look for jobs", text=text), values
+        text = (
+            f"SELECT job_id FROM {self._jobs} WHERE status <> '{DELETED}'"
+            " AND array_contains(from_json(:job_ids, 'ARRAY<STRING>'), job_id)"
+        )
+        return Statement(name="look for jobs", text=text), {"job_ids": json.dumps(list(job_ids))}
 
     def page(self, where: JobFilter, *, limit: int, offset: int) -> tuple[Statement, dict[str, Any]]:
         """Jobs by filter, newest first."""

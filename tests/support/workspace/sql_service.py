@@ -21,6 +21,7 @@ from tests.support.workspace.sql_errors import SqlError, conflict, forbidden
 from tests.support.workspace.sql_faults import SqlFault, SqlFaults
 
 _OK = ttypes.TStatus(statusCode=ttypes.TStatusCode.SUCCESS_STATUS)
+_MOST_PARAMETERS, _MOST_BYTES = 255, 1_000_000
 _V8 = ttypes.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V8  # the first with native parameters
 CALLER: ContextVar[str] = ContextVar("caller", default="")
 """Whose request is being answered, as told by the token; a request has its own thread."""
@@ -234,10 +235,19 @@ class SqlService:
 
 
 def _parameters(request: ttypes.TExecuteStatementReq) -> list[Parameter]:
-    return [
+    """Those of a statement.
+
+    Raises:
+        SqlError: they are more, or larger, than a warehouse takes
+            (https://github.com/databricks/databricks-sql-python/blob/main/docs/parameters.md#limitations).
+    """
+    given = [
         Parameter(name=p.name or "", kind=p.type or "STRING", text=p.value.stringValue if p.value else None)
         for p in request.parameters or ()
     ]
+    if len(given) > _MOST_PARAMETERS or sum(len((p.text or "").encode()) for p in given) > _MOST_BYTES:
+        raise SqlError("INVALID_PARAMETER_VALUE", f"{len(given)} parameters are too many, or too large.", "22023")
+    return given
 
 
 def _handle() -> ttypes.THandleIdentifier:
