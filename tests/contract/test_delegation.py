@@ -85,7 +85,7 @@ def started(runtime: Runtime, size: Size | None = None, **spec: object) -> Job:
     return runtime.jobs.start(LOCAL_USER, job.job_id)
 
 
-def until(runtime: Runtime, job_id: JobId, is_true: Callable[[Job], bool], timeout_s: float = 60) -> Job:
+def until(runtime: Runtime, job_id: JobId, is_true: Callable[[Job], bool], timeout_s: float = 180) -> Job:
     deadline = time.monotonic() + timeout_s
     while not is_true(job := runtime.jobs.get(LOCAL_USER, job_id)):
         assert time.monotonic() < deadline, f"{job.status}: {job.step} {job.error}"

@@ -41,7 +41,7 @@ WAREHOUSE_START_S = 600
 PATIENT = Patience(request_s=60, statement_s=120, total_s=180)
 
 
-@pytest.fixture(scope="session", params=["loopback", *REAL])
+@pytest.fixture(scope="module", params=["loopback", *REAL])
 def place(request: pytest.FixtureRequest) -> dict[str, str]:
     """The variables of an app of its own: a folder of the volume and an experiment that the end removes."""
     name = f"test_{secrets.token_hex(4)}"
@@ -59,7 +59,7 @@ def place(request: pytest.FixtureRequest) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def login(place: dict[str, str]) -> Iterator[None]:
     """The SDK finds the workspace, as it does in an app."""
     with pytest.MonkeyPatch.context() as patch:
@@ -72,13 +72,13 @@ def login(place: dict[str, str]) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def settings(place: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Settings:
     home = {"FORECAST_HOME": str(tmp_path_factory.mktemp("home"))}
     return read_settings({name: value for name, value in place.items() if name != "DATABRICKS_APP_NAME"} | home)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client(login: None, settings: Settings) -> Iterator[WorkspaceClient]:
     """A client with which all files and the experiment are removed at the end."""
     opened = WorkspaceClient()
@@ -103,7 +103,7 @@ def remove(client: WorkspaceClient, folder: str) -> None:
         client.files.delete_directory(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def database(login: None, settings: Settings) -> Iterator[DeltaDatabase]:
     """The app's tables in a schema that had none, removed at the end; the warehouse has been started."""
     assert settings.uc_catalog is not None

@@ -13,7 +13,7 @@ from services.adapters.delta.warehouse import Patience, Warehouse, connector
 from services.adapters.sql.statements import Statement
 from tests.support.workspace.sql_server import SqlWarehouse
 
-IMPATIENT = Patience(request_s=0.5, statement_s=0.8, total_s=1.0, pause_s=0.0)
+IMPATIENT = Patience(request_s=1.5, statement_s=2.4, total_s=3.0, pause_s=0.0)
 
 
 def fresh_schema(warehouse: SqlWarehouse) -> Tables:
