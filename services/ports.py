@@ -138,13 +138,13 @@ class JobStore(Protocol):
         ...
 
     def save_seen(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
-        """Write what was seen of active jobs, each over the version it was read at, in one statement.
+        """Write what was seen of active jobs, each over the version it was read at, without events.
 
-        Each job is there once and differs from what was read in nothing but its step, its progress, its attempts and
-        its times. One statement takes half a megabyte of them, some hundred jobs. One whose row has another version,
-        or is gone, is left out of the answer and hides no other.
+        In one statement, or as few as take hundreds of jobs. Each is there once and differs from what was read in
+        nothing but its step, its progress, its attempts and its times. One whose row has another version, or is gone,
+        is not written and hides no other.
 
-        Returns those that were written, with their new versions.
+        Returns those that were written, with their new versions, in the order given.
         """
         ...
 
