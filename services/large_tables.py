@@ -57,7 +57,7 @@ class LargeTables:
             TableRefused: the person or the app's service principal may not read the table.
         """
         dataset = self._datasets.get(user, dataset_id)
-        self._require(_origin(dataset), APP_LOGIN)
+        self.require_app(_origin(dataset))
         checked, table = self._surveyed(login, dataset, options, roles)
         profile = checked.profile
         if profile is None or not profile.is_usable:
@@ -65,6 +65,14 @@ class LargeTables:
             raise InvalidInput(blocking.message, remedy=blocking.remedy, field=blocking.column)
         panel = panel_of(table, options, roles)
         return self._datasets.keep_sample(user, dataset_id, options, roles, panel=panel, profile=profile)
+
+    def require_app(self, origin: Origin) -> None:
+        """Let a table be kept where it is.
+
+        Raises:
+            TableRefused: the app's service principal, as which runs read it, may not.
+        """
+        self._require(origin, APP_LOGIN)
 
     def require_readable(self, user: User, dataset: Dataset, login: Login | None) -> None:
         """Let a run of the dataset begin; harmless for data that the app holds itself.

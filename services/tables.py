@@ -108,6 +108,7 @@ class TableService:
 
         Raises:
             InvalidInput: too few columns, one that can't be used, no rows, or too many.
+            TableRefused: also where a run would read it and the app's service principal may not.
         """
         facts = self._described(login, name)
         chosen = _chosen(facts, columns)
@@ -121,6 +122,8 @@ class TableService:
         origin = Origin(
             table=str(name), columns=chosen, read_at=self._clock.now(), version=version, is_in_place=is_large
         )
+        if is_large and self.large is not None:
+            self.large.require_app(origin)  # now, and not only after somebody has chosen roles and read a report
         with tempfile.TemporaryFile() as copy:
             limit = min(_GUESS_ROWS, self.max_rows) if is_large else self.max_rows + 1
             n_read = self._copy(login, facts, chosen, version, cast(BinaryIO, copy), limit=limit)

@@ -101,7 +101,8 @@ def _header(user: User, job: Job) -> None:
         facts.insert(0, f"Owner: **{escape(job.owner)}**")
     if job.attempt:
         begun = job.attempt.started_at
-        facts.append(f"{'started' if begun else 'sent'} {moment(begun or job.attempt.submitted_at, zone, now=now)}")
+        if begun or job.attempt.run_id:  # before that it waits to be sent
+            facts.append(f"{'started' if begun else 'sent'} {moment(begun or job.attempt.submitted_at, zone, now=now)}")
         verb = "waiting for" if is_waiting(job) else "running for" if job.is_active else "took"
         facts.append(f"{verb} {duration(elapsed(job, now))}")
     if len(job.attempts) > 1:

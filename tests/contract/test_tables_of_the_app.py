@@ -59,9 +59,15 @@ def test_a_large_table_is_kept_once_the_app_may_read_it_and_its_record_survives(
     assert app.tables is not None
     assert app.tables.large is not None
     principal = loopback.app_environment["DATABRICKS_CLIENT_ID"]
+    refused = pytest.raises(TableRefused, match="USE CATALOG on Catalog finance, for the app's service principal")
+    with refused:
+        app.tables.use(ANN, ANNS, ANNS_TABLE, COLUMNS)
+    assert app.datasets.list(ANN) == ()
+    loopback.catalog.grant_read(principal, str(ANNS_TABLE))
     draft = app.tables.use(ANN, ANNS, ANNS_TABLE, COLUMNS)
     options = app.datasets.options(draft)
-    with pytest.raises(TableRefused, match="USE CATALOG on Catalog finance, for the app's service principal"):
+    loopback.catalog.revoke(principal, "USE CATALOG", "finance")
+    with refused:
         app.tables.large.keep(ANN, ANNS, draft.dataset_id, options, ROLES)
     loopback.catalog.grant_read(principal, str(ANNS_TABLE))
     kept = app.tables.large.keep(ANN, ANNS, draft.dataset_id, options, ROLES)

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from tests.support.workspace.apps_proxy import AppsProxy
 from tests.support.workspace.loopback import LoopbackWorkspace
+from tests.support.workspace.rest_identity import APP_CLIENT_ID
 
 ROOT = Path(__file__).resolve().parents[3]
 PORT, SQL_PORT = 8765, 8766
@@ -59,7 +60,8 @@ def _fill(workspace: LoopbackWorkspace) -> None:
     rows = pq.read_table(ROOT / "services" / "samples" / "australian_retail.parquet")
     months = rows.schema.get_field_index("Month")
     workspace.catalog.put(TABLE, rows.set_column(months, "Month", rows["Month"].cast(pa.date32())))
-    workspace.catalog.grant_read(ANALYST, TABLE)
+    for reader in (ANALYST, APP_CLIENT_ID):  # the app, so that its runs can read the table where it is
+        workspace.catalog.grant_read(reader, TABLE)
 
 
 def _explain(workspace: LoopbackWorkspace, ended: threading.Event) -> int:
