@@ -1,4 +1,4 @@
-"""Who is looking: the one place that reads the headers of a request.
+"""Who is looking, and with whose rights tables are read for them: the one place that reads the headers of a request.
 
 Inside Databricks Apps the proxy says who it is, in headers it sets itself. They mean nothing elsewhere, where
 anybody could send them: the user of one machine is its only user, and its admin.
@@ -15,7 +15,8 @@ from hashlib import sha256
 from typing import Final
 
 from services.domain.access import LOCAL_USER, User, user_name
-from services.domain.errors import DirectoryUnavailable, NotAllowed
+from services.domain.errors import DirectoryUnavailable, LoginRefused, NotAllowed
+from services.domain.login import OWN_LOGIN, SCOPES, Login
 from services.ports import Groups
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class _Answer:
 
 
 class Identity:
-    """Turns the headers of a request into a user.
+    """Turns the headers of a request into a user and their login.
 
     Args:
         is_behind_proxy: runs inside Databricks Apps.
@@ -82,8 +83,28 @@ class Identity:
             return User(name=name, is_admin=True)
         if self._group is None or self._groups is None:
             return User(name=name)
-        answer = self._answer(self._groups, self._group, name, (headers.get(TOKEN) or "").strip() or None)
+        answer = self._answer(self._groups, self._group, name, _token(headers))
         return User(name=name, is_admin=answer.is_member, doubt=answer.doubt)
+
+    def login(self, headers: Mapping[str, str]) -> Login:
+        """With whose rights tables are read for the person a request comes from.
+
+        Inside Databricks Apps with the token that the proxy forwards, and never with the app's own login; elsewhere
+        the login of this process is its only user's.
+
+        Raises:
+            LoginRefused: inside Databricks Apps without a token.
+        """
+        if not self._is_behind_proxy:
+            return OWN_LOGIN
+        token = _token(headers)
+        if token is None:
+            raise LoginRefused(
+                "This app has no user authorization, so it can't read tables in your name.",
+                remedy=f"Ask an admin of the app to add the scopes {', '.join(SCOPES[:-1])} and {SCOPES[-1]} to it, "
+                "then reload the page.",
+            )
+        return Login(token)
 
     def _answer(self, groups: Groups, group: str, name: str, token: str | None) -> _Answer:
         """What is known of a person with this very token, or what the workspace says now."""
@@ -110,3 +131,8 @@ class Identity:
             while len(self._known) >= MAX_KEPT:
                 del self._known[next(iter(self._known))]
             self._known[key] = answer
+
+
+def _token(headers: Mapping[str, str]) -> str | None:
+    """The person's own, where the proxy forwards one."""
+    return (headers.get(TOKEN) or "").strip() or None

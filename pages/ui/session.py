@@ -13,8 +13,7 @@ from services import bootstrap
 from services.bootstrap import Runtime
 from services.domain.access import User
 from services.domain.errors import LoginRefused
-from services.domain.login import OWN_LOGIN, SCOPES, Login
-from services.identity import TOKEN
+from services.domain.login import Login
 
 
 def runtime() -> Runtime:
@@ -39,22 +38,10 @@ def as_of_now(arguments: Iterable[Any]) -> tuple[Any, ...]:
 def current_login() -> Login:
     """With whose rights tables are read for the person in front of this browser.
 
-    Inside Databricks Apps with the token that the proxy forwards, and never with the app's own login; elsewhere the
-    login of this process is its only user's.
-
     Raises:
         LoginRefused: inside Databricks Apps without a token.
     """
-    if not runtime().settings.databricks_app_name:
-        return OWN_LOGIN
-    token = (st.context.headers.get(TOKEN) or "").strip()
-    if not token:
-        raise LoginRefused(
-            "This app has no user authorization, so it can't read tables in your name.",
-            remedy=f"Ask an admin of the app to add the scopes {', '.join(SCOPES[:-1])} and {SCOPES[-1]} to it, then "
-            "reload the page.",
-        )
-    return Login(token)
+    return runtime().identity.login(st.context.headers)
 
 
 def login_or_none() -> Login | None:

@@ -169,7 +169,7 @@ def test_a_warehouse_that_starts_can_be_asked_again(stage: Stage) -> None:
 def test_inside_databricks_apps_the_forwarded_token_is_read_and_no_other(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage.with_tables(databricks_app_name="forecast")
+    stage.with_tables(is_behind_proxy=True)
     as_viewer(monkeypatch, X_Forwarded_Email="ann@example.com", X_Forwarded_Access_Token="ann@example.com")
     app = stage.open("upload", table="browse")
     assert app.selectbox(key="table_catalog").options == ["other"]
@@ -181,7 +181,7 @@ def test_inside_databricks_apps_the_forwarded_token_is_read_and_no_other(
 
 
 def test_inside_databricks_apps_without_a_token_nothing_is_read(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage.with_tables(databricks_app_name="forecast")
+    stage.with_tables(is_behind_proxy=True)
     as_viewer(monkeypatch, X_Forwarded_Email="ann@example.com")
     app = stage.open("upload", table="main.sales.orders")
     said = texts(app)

@@ -106,15 +106,16 @@ class Stage:
             )
         )
 
-    def with_tables(self, *, max_rows: int = 1_000, reads_in_place: bool = False, **settings: object) -> None:
+    def with_tables(
+        self, *, max_rows: int = 1_000, reads_in_place: bool = False, is_behind_proxy: bool = False
+    ) -> None:
         """Put the tables on the Upload screen."""
         tables = TableService(
             source=self.tables, datasets=self.runtime.datasets, clock=self.clock, max_rows=max_rows, max_mb=10,
             reads_in_place=reads_in_place,
         )  # fmt: skip
-        chosen = Settings(**settings)
-        identity = Identity(is_behind_proxy=chosen.is_databricks_app)
-        self.runtime = bootstrap.install(replace(self.runtime, tables=tables, settings=chosen, identity=identity))
+        identity = Identity(is_behind_proxy=is_behind_proxy)
+        self.runtime = bootstrap.install(replace(self.runtime, tables=tables, identity=identity))
 
     def open(self, page: str = "", **query: str) -> AppTest:
         """A page as a new browser sees it, by its file's stem; Home without one."""

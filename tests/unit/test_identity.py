@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from services.domain.access import LOCAL_USER, SYSTEM, User, user_name
-from services.domain.errors import DirectoryUnavailable, NotAllowed
+from services.domain.errors import DirectoryUnavailable, LoginRefused, NotAllowed
+from services.domain.login import OWN_LOGIN
 from services.identity import ASK_AGAIN_S, KEPT_S, MAX_KEPT, NAME, TOKEN, Identity
 
 ANN = "ann@example.com"
@@ -169,3 +170,12 @@ def test_no_more_than_a_bounded_number_of_answers_is_kept() -> None:
     assert len(directory.asked) == MAX_KEPT + 1, "the latest is kept"
     who.user(headers("u0@example.com"))
     assert len(directory.asked) == MAX_KEPT + 2, "the oldest was given up"
+
+
+def test_the_login_is_the_person_s_own_behind_the_proxy_and_the_process_s_elsewhere() -> None:
+    behind = Identity(is_behind_proxy=True)
+    assert behind.login({TOKEN: " token "}).reveal() == "token"
+    for without in ({}, {TOKEN: " "}):
+        with pytest.raises(LoginRefused, match="no user authorization"):
+            behind.login(without)
+    assert Identity().login({TOKEN: "anybody can send this"}) is OWN_LOGIN
