@@ -214,14 +214,6 @@ def test_only_a_run_that_ended_is_looked_at_by_itself(workspace: RestWorkspace, 
     assert calls(workspace) == 2
 
 
-def test_many_who_read_a_log_cost_as_much_as_one(workspace: RestWorkspace, executor: DatabricksExecutor) -> None:
-    run_id = executor.submit(submission())
-    over(executor, run_id)
-    workspace.faults.clear()
-    assert len({executor.log_tail(run_id) for _ in range(20)}) == 1
-    assert calls(workspace) == 2
-
-
 def test_nothing_to_look_at_costs_nothing(workspace: RestWorkspace, executor: DatabricksExecutor) -> None:
     workspace.faults.clear()
     assert executor.observe([]) == {}

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Final
 
 from databricks.sdk.errors import BadRequest, NotFound
@@ -22,7 +21,6 @@ from services.domain.compute import ComputeMode
 from services.domain.errors import ExecutorUnavailable, StoreUnavailable, SubmissionRefused
 from services.domain.job import RunId
 from services.ports import Observation, RunState, Submission
-from services.shared_reads import Answers
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +28,6 @@ MAX_TOKEN: Final = 64
 _PAGE: Final = 24  # "greater than 0 and less than 25"
 _REMEMBERED: Final = timedelta(days=1)  # of older runs Databricks keeps no more than it forgets by itself
 _CLOCKS_DIFFER: Final = timedelta(minutes=10)
-_LOG_AGE_S: Final = 3.0  # a log is megabytes, and whoever looks at one asks again every few seconds
 _GONE: Final = re.compile(r"does not exist|not found", re.IGNORECASE)
 _MAX_NAME: Final = 200
 _EVERYTHING: Final = "admins"  # the workspace's own group: it manages every run, and to give it less is refused
@@ -69,7 +66,6 @@ class DatabricksExecutor:
         self._workspace = workspace
         self._package = package
         self._settings = settings
-        self._logs = Answers(_LOG_AGE_S)
         app = re.sub(r"[^A-Za-z0-9_-]", "-", settings.app)
         self._mark = re.compile(rf"\[{re.escape(app)} ([A-Za-z0-9_-]{{1,{MAX_TOKEN}}})\]$")
         self._app = app
@@ -124,9 +120,6 @@ class DatabricksExecutor:
     def log_tail(self, run_id: RunId, *, n_lines: int = 200) -> str:
         if not run_id.isdecimal():
             return ""
-        return self._logs.shared((run_id, n_lines), partial(self._log_tail, run_id, n_lines))
-
-    def _log_tail(self, run_id: RunId, n_lines: int) -> str:
         with self._workspace.use("give a log", ExecutorUnavailable) as client:
             try:
                 run = client.jobs.get_run(int(run_id))
