@@ -10,6 +10,7 @@ import pytest
 from tests.support.workspace.rest_http import LoopbackServer, Request, Response
 from tests.support.workspace.rest_identity import APP_CLIENT_ID
 from tests.support.workspace.rest_workspace import RestWorkspace
+from tools.bundle.access import OUTSIDE
 from tools.deploy.__main__ import ROOT, main
 
 NAME = "finance-forecast-dev"
@@ -218,6 +219,33 @@ def test_an_app_that_is_not_well_is_told(
     assert says in capsys.readouterr().err
 
 
-def test_the_list_of_the_project_is_read(tmp_path: Path) -> None:
-    assert (ROOT / "resources/outside/grants.yml").is_file()
+def test_who_may_not_see_the_app_is_told(deployed: RestWorkspace, capsys: pytest.CaptureFixture[str]) -> None:
+    deployed.faults.answer(403, on="/apps/", message="User does not have CAN_VIEW on App.")
+    assert run() == 1
+    assert "Whoever deployed it gives CAN_MANAGE" in capsys.readouterr().err
+
+
+def test_a_workspace_that_is_down_is_told(deployed: RestWorkspace, capsys: pytest.CaptureFixture[str]) -> None:
+    deployed.faults.answer(500, on="/apps/")
+    assert run() == 1
+    assert "The workspace does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("grants:\n  - name: ${var.catalogue}\n", "grants.yml:2: ${var.catalogue} is none of"),
+        ("grants: [", "grants.yml"),
+        (None, "grants.yml"),
+    ],
+)
+def test_a_list_of_grants_that_can_not_be_used_is_told(
+    deployed: RestWorkspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, says: str
+) -> None:
+    assert (ROOT / OUTSIDE).is_file()
+    (tmp_path / "resources" / "outside").mkdir(parents=True)
+    if text is not None:
+        (tmp_path / OUTSIDE).write_text(text)
     assert main(["--app", NAME], root=tmp_path) == 1
+    assert says in capsys.readouterr().err
+    assert writes(deployed) == []

@@ -13,9 +13,10 @@ from typing import Final
 
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.core import Config
-from databricks.sdk.errors import NotFound
+from databricks.sdk.errors import NotFound, PermissionDenied
 from databricks.sdk.service.apps import App
 
+from tools.bundle.tree import Unreadable
 from tools.deploy.health import NotWell, check_health, running_app
 from tools.deploy.needs import Entitlement, Grant, Need, bound_needs, volume_of
 from tools.deploy.outside import read_outside
@@ -43,8 +44,14 @@ def main(arguments: list[str] | None = None, *, root: Path = ROOT) -> int:
         needs = list(all_needs(client, app, root))
     except NotFound:
         return _fail(f"There is no app {options.app!r} in this workspace. Deploy it first: databricks bundle deploy")
-    except (ValueError, KeyError, OSError) as exc:
-        return _fail(f"{type(exc).__name__}: {exc}")
+    except PermissionDenied as exc:
+        return _fail(
+            f"You may not see the app {options.app!r}: {_first_line(exc)} Whoever deployed it gives CAN_MANAGE."
+        )
+    except (Unreadable, ValueError) as exc:
+        return _fail(str(exc))
+    except OSError as exc:
+        return _fail(f"The workspace does not answer: {_first_line(exc)} Look at DATABRICKS_HOST, or try again.")
     n_missing = sum(not provided(client, need, is_dry_run=options.dry_run) for need in needs)
     if options.dry_run:
         _say(f"dry run: {n_missing} of {len(needs)} rights are missing, nothing was changed")
@@ -98,11 +105,14 @@ def provided(client: WorkspaceClient, need: Need, *, is_dry_run: bool) -> bool:
             return False
         need.meet(client)
     except OSError as exc:  # every error of the SDK is one
-        reason = str(exc).splitlines()[0]
-        _say(f"CAN'T GIVE {need.what}: {reason} By hand: {need.by_hand}")
+        _say(f"CAN'T GIVE {need.what}: {_first_line(exc)} By hand: {need.by_hand}")
         return False
     _say(f"gave       {need.what}")
     return True
+
+
+def _first_line(exc: OSError) -> str:
+    return next(iter(str(exc).splitlines()), type(exc).__name__)
 
 
 def _say(text: str) -> None:

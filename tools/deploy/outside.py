@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.bundle.access import OUTSIDE
-from tools.bundle.tree import read
+from tools.bundle.tree import Node, Unreadable, read
 
 _REFERENCE: Final = re.compile(r"\$\{([^}]+)\}")
 
@@ -35,11 +35,16 @@ def read_outside(root: Path, known: Mapping[str, str]) -> Outside:
         known: values of references such as ``var.catalog``.
 
     Raises:
-        KeyError: the list names a reference that is not known.
+        Unreadable: it can't be read, or names a reference that is not known; says where.
     """
-    listed = read(root / OUTSIDE, root).mapped(
-        lambda node: replace(node, value=_REFERENCE.sub(lambda found: known[found[1]], str(node.value)))
-    )
+
+    def filled(node: Node) -> Node:
+        missing = [name for name in _REFERENCE.findall(str(node.value)) if name not in known]
+        if missing:
+            raise Unreadable(f"{node.place}: ${{{missing[0]}}} is none of {', '.join(sorted(known))}")
+        return replace(node, value=_REFERENCE.sub(lambda found: known[found[1]], str(node.value)))
+
+    listed = read(root / OUTSIDE, root).mapped(filled)
     return Outside(
         grants=tuple((e.text("securable"), e.text("name"), e.text("privilege")) for e in listed.elements("grants")),
         entitlements=tuple(e.text("entitlement") for e in listed.elements("entitlements")),
