@@ -20,7 +20,7 @@ run: $(VENV)/.app ## set up and start the app on http://localhost:8501 (PORT=…
 	$(BIN)/streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
 
 test: $(VENV)/.dev browser ## set up and run the tests
-	$(PYTEST) -m "not slow" -n 2 --dist loadfile
+	$(PYTEST) -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev browser ## only the tests that take minutes
 	$(PYTEST) -m slow

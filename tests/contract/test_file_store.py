@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -158,6 +159,26 @@ def test_a_large_file_goes_to_a_volume_in_parts_and_comes_back_whole(workspace: 
     assert store.write("a/large.bin", io.BytesIO(content)) == len(content)
     assert workspace.files.multipart_uploads == 1
     assert store.local_path("a/large.bin").read_bytes() == content
+
+
+def test_files_of_a_volume_are_read_while_others_are_written(workspace: RestWorkspace, tmp_path: Path) -> None:
+    store = volume_store(tmp_path, workspace)
+    is_over = threading.Event()
+
+    def go_on_writing(name: str) -> None:
+        while not is_over.is_set():
+            store.write(f"others/{name}", io.BytesIO(b"something else"))
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(go_on_writing, f"w{number}") for number in range(4)]
+        try:
+            for number in range(30):
+                store.write(f"mine/{number}", io.BytesIO(b"mine"))
+                assert store.local_path(f"mine/{number}").read_bytes() == b"mine"
+        finally:
+            is_over.set()
+        for writer in writers:
+            writer.result()
 
 
 def test_the_uri_in_a_volume_is_where_a_cluster_sees_the_file(workspace: RestWorkspace, tmp_path: Path) -> None:

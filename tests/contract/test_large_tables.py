@@ -198,8 +198,8 @@ def test_where_runs_do_not_compute_on_databricks_a_large_table_is_refused(desk: 
 
 
 def test_the_grant_that_the_app_lacks_is_named_before_the_dataset_is_kept(desk: Desk) -> None:
-    desk.house.catalog.revoke(APP_CLIENT_ID, "SELECT", "main.sales.big")
     draft = desk.draft()
+    desk.house.catalog.revoke(APP_CLIENT_ID, "SELECT", "main.sales.big")
     with pytest.raises(TableRefused) as refused:
         desk.large.keep(ANN, ANNS, draft.dataset_id, desk.datasets.options(draft), ROLES)
     assert str(refused.value) == (

@@ -36,7 +36,7 @@ MISSING = [name for name in NEEDED if not GIVEN.get(name)]
 if not {"DATABRICKS_HOST", "DATABRICKS_CONFIG_PROFILE"} & GIVEN.keys():
     MISSING.insert(0, "DATABRICKS_HOST")
 REAL = [] if MISSING else [pytest.param("configured", marks=pytest.mark.workspace)]
-USER = "ann@example.com"  # of the test workspace
+USER = "engineer@example.com"  # of the test workspace, and nobody else there
 WAREHOUSE_START_S = 600
 PATIENT = Patience(request_s=60, statement_s=120, total_s=180)
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from services.domain.errors import StoreUnavailable
 _CHUNK_BYTES: Final = 1024 * 1024
 _STREAMS: Final = 4  # parts of one file at once; an app has two processors
 _DELETES: Final = 8
+_PART: Final = ".part-"
 _IN_USE_S: Final = 600.0  # a path that was handed out is not removed within this
 
 
@@ -141,7 +142,7 @@ class VolumeFileStore:
         return self._cache.glob(f"{_short(key)}-*")
 
     def _prune(self) -> None:
-        copies = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self._cache.iterdir())
+        copies = sorted(_copies_in(self._cache))
         excess = sum(size for _, size, _ in copies) - self._cache_bytes
         for used_at, size, path in copies:
             if excess <= 0 or time.time() - used_at < _IN_USE_S:
@@ -153,7 +154,7 @@ class VolumeFileStore:
     def _temporary(self) -> Iterator[Path]:
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=".part-", dir=self._cache)
+            descriptor, name = tempfile.mkstemp(prefix=_PART, dir=self._cache)
             os.close(descriptor)
         except OSError as exc:
             raise _disk_full(exc) from exc
@@ -171,6 +172,16 @@ def remove_folder(client: WorkspaceClient, path: str) -> list[str]:
     for folder in reversed(folders):  # the inner ones first
         _gone(client.files.delete_directory, folder)
     return folders
+
+
+def _copies_in(cache: Path) -> Iterator[tuple[float, int, Path]]:
+    """When each copy was used last, its size and its path; others are written and removed beside us meanwhile."""
+    with os.scandir(cache) as entries:
+        for entry in entries:
+            if not entry.name.startswith(_PART):
+                with suppress(FileNotFoundError):
+                    found = entry.stat()
+                    yield found.st_mtime, found.st_size, Path(entry.path)
 
 
 class _Absent(FileNotFoundError):
