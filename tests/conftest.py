@@ -23,11 +23,18 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine leaks into a test, except those that keep MLflow quiet."""
-    for name in list(os.environ):
-        if name.startswith(OURS) and name != "MLFLOW_DISABLE_TELEMETRY":
-            monkeypatch.delenv(name)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the machine leaks into a test but those that keep MLflow quiet, and none of a test into others."""
+    for name in _settings():
+        monkeypatch.delenv(name)
+    yield
+    for name in _settings():  # how long the app lets MLflow wait
+        if name.startswith("MLFLOW_"):
+            del os.environ[name]
+
+
+def _settings() -> list[str]:
+    return [name for name in os.environ if name.startswith(OURS) and name != "MLFLOW_DISABLE_TELEMETRY"]
 
 
 @pytest.fixture(autouse=True)
