@@ -19,7 +19,7 @@ from tests.support.workspace.rest_identity import APP_CLIENT_ID
 from tests.support.workspace.rest_workspace import RestWorkspace
 from tests.support.workspace.sql_server import SqlWarehouse
 
-_SEEN_EARLIER = 2  # side effects that a life has only where a look happens to find its run at work
+_MET = 2 / 3  # of the effects: some exist only where a look happens to find the run at work
 _AT_ONCE = 6  # they wait for time limits and runs more than they compute
 NewPlace = Callable[[], Place]
 
@@ -78,4 +78,4 @@ def test_whatever_happens_at_any_side_effect_nothing_is_lost(new_place: NewPlace
         problems = list(filter(None, pool.map(one, range(len(effects)))))
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
-    assert len(met) >= len(effects) - _SEEN_EARLIER
+    assert len(met) >= len(effects) * _MET
