@@ -19,7 +19,7 @@ from tests.support.workspace.rest_identity import APP_CLIENT_ID
 from tests.support.workspace.rest_workspace import RestWorkspace
 from tests.support.workspace.sql_server import SqlWarehouse
 
-_MET = 2 / 3  # of the effects: some exist only where a look happens to find the run at work
+_MET = 1 / 2  # of the effects: some exist only where a look happens to find the run at work
 _AT_ONCE = 6  # they wait for time limits and runs more than they compute
 NewPlace = Callable[[], Place]
 
