@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.datasets import SqliteDatasetStore
 from services.adapters.sqlite.jobs import SqliteJobStore
 from services.adapters.system import SystemClock
+from services.adapters.training import Training
 from services.datasets import DatasetService
 from services.domain.access import SYSTEM
 from services.domain.errors import StoreUnavailable, Unavailable
@@ -33,14 +34,8 @@ from services.lifecycle import Lifecycle
 from services.ports import (
     Clock,
     DatasetStore,
-    Executor,
-    FileStore,
     Groups,
     JobStore,
-    Plan,
-    Probe,
-    ResultStore,
-    RunTracker,
 )  # fmt: skip
 from services.reconciler import Reconciler
 from services.results import ResultService
@@ -293,32 +288,11 @@ def _tables(settings: Settings, datasets: DatasetService, clock: Clock) -> Table
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Training:
-    """Where training runs, and where its files and results are.
-
-    Attributes:
-        place: of the files, for a person.
-        probes: for the self-check.
-    """
-
-    files: FileStore
-    place: str
-    probes: Mapping[str, Probe]
-    executor: Executor
-    tracker: RunTracker
-    results: ResultStore
-    warm_up: Callable[[], None]
-    is_warm: Callable[[], bool]
-    tidy: Callable[[], None] = _nothing
-    plan: Plan | None = None
-
-
-def _training(settings: Settings) -> _Training:
+def _training(settings: Settings) -> Training:
     return _delegated_training(settings) if settings.enable_cluster_delegation else _local_training(settings)
 
 
-def _local_training(settings: Settings) -> _Training:
+def _local_training(settings: Settings) -> Training:
     mlflow = MlflowConnection(
         settings.mlflow_db,
         settings.mlflow_artifacts_dir,
@@ -335,7 +309,7 @@ def _local_training(settings: Settings) -> _Training:
         places=settings.max_concurrent_runs,
         start_timeout_s=settings.job_submit_timeout_seconds,
     )
-    return _Training(
+    return Training(
         files=LocalFileStore(settings.files_dir),
         place=str(settings.files_dir),
         probes={"MLflow": mlflow.prove, "Disk": partial(disk_has_room, settings.forecast_home)},
@@ -347,24 +321,12 @@ def _local_training(settings: Settings) -> _Training:
     )
 
 
-def _delegated_training(settings: Settings) -> _Training:
+def _delegated_training(settings: Settings) -> Training:
     """Runs of the workspace that the SDK's own variables name; the SDK, slow to import, is imported only for them."""
     from services.adapters.databricks.training import databricks_training
 
-    made = databricks_training(
+    return databricks_training(
         settings, host=os.environ.get("DATABRICKS_HOST", ""), client_id=os.environ.get("DATABRICKS_CLIENT_ID")
-    )
-    return _Training(
-        files=made.files,
-        place=str(settings.forecast_volume),
-        probes=made.probes,
-        executor=made.executor,
-        tracker=made.tracker,
-        results=made.results,
-        warm_up=made.warm_up,
-        is_warm=made.is_warm,
-        tidy=made.tidy,
-        plan=made.plan,
     )
 
 

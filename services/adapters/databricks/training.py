@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from databricks.sdk.environments import Cloud as SdkCloud
@@ -18,10 +17,10 @@ from services.adapters.files.volume import VolumeFileStore
 from services.adapters.mlflow.databricks import DatabricksMlflow, VolumeArtifacts
 from services.adapters.mlflow.results import MlflowResults
 from services.adapters.mlflow.tracker import MlflowTracker
+from services.adapters.training import Training
 from services.domain.compute import Cloud, ComputePlan, ComputeSettings, Size, Workload, plan_compute
 from services.domain.dataset import Dataset
 from services.domain.failure import Cause
-from services.ports import Plan, Probe
 from services.settings import Settings
 from training.spec import ForecastSpec
 
@@ -32,28 +31,7 @@ _REQUEST_S: Final = 20.0
 _CLOUDS: Final = {SdkCloud.AWS: Cloud.AWS, SdkCloud.AZURE: Cloud.AZURE, SdkCloud.GCP: Cloud.GCP}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabricksTraining:
-    """The adapters of one workspace.
-
-    Attributes:
-        warm_up: opens MLflow and publishes the training code, so that the first submission need not.
-        tidy: removes training code that no run names any more.
-        probes: for the self-check.
-    """
-
-    files: VolumeFileStore
-    executor: DatabricksExecutor
-    tracker: MlflowTracker
-    results: MlflowResults
-    plan: Plan
-    warm_up: Callable[[], None]
-    is_warm: Callable[[], bool]
-    tidy: Callable[[], None]
-    probes: Mapping[str, Probe]
-
-
-def databricks_training(settings: Settings, *, host: str, client_id: str | None) -> DatabricksTraining:
+def databricks_training(settings: Settings, *, host: str, client_id: str | None) -> Training:
     """The adapters by the settings; nothing is opened or asked yet.
 
     Args:
@@ -97,8 +75,9 @@ def databricks_training(settings: Settings, *, host: str, client_id: str | None)
         mlflow.open()
         code()
 
-    return DatabricksTraining(
+    return Training(
         files=files,
+        place=settings.forecast_volume,
         executor=DatabricksExecutor(
             patient,
             package=code,
